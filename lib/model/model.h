@@ -22,13 +22,15 @@ struct mm_tensor { /* one stored tensor; shape as the file says it, row-major, o
 	const uint8_t *data;	/* in the mapping; borrowed from the checkpoint; may be unaligned */
 	unsigned file;		/* index into mm_ckpt_file() */
 	uint64_t offset;	/* of data in that file */
+	const void *overlay;	/* an adapter's delta lies on top: data is not the whole value, read with mm_ckpt_read */
 };
 
 enum mm_container { MM_CONTAINER_SAFETENSORS, MM_CONTAINER_GGUF };
 
 struct mm_ckpt;
-/* `path`: directory or .gguf file (the first part of a split one). Maps the shards; reads headers only. */
-struct mm_ckpt *mm_ckpt_open(const char *path, struct mm_err *err) MM_MUST_CHECK;
+/* `path`: directory or .gguf file (the first part of a split one). Maps the shards; reads headers only. A directory with
+ * a LoRA adapter opens its base model, looked for below `search_dir` (may be NULL), with the adapter's weights on top. */
+struct mm_ckpt *mm_ckpt_open(const char *path, const char *search_dir, struct mm_err *err) MM_MUST_CHECK;
 void mm_ckpt_close(struct mm_ckpt *ck);
 enum mm_container mm_ckpt_container(const struct mm_ckpt *ck);
 const char *mm_ckpt_path(const struct mm_ckpt *ck);
@@ -146,8 +148,14 @@ enum mm_probe_state { MM_PROBE_READY, MM_PROBE_WAITING, MM_PROBE_FAILED };
  *   "quick": hex, "files": [{"name","bytes","mtime_ns","ino"}],   files that count, sorted by name (also when waiting)
  *   "meta": {"family","architecture","params","bytes","dtype","container","context","vocab","base_claimed"}} as far as known.
  * Returns -1 only when the probe itself cannot be done. Caller decrefs. */
-json_t *mm_probe(const char *path, struct mm_err *err) MM_MUST_CHECK;
-/* Full fingerprint: all bytes of the files that count (config canonical, tokenizer, weights). */
-int mm_fingerprint_full(const char *path, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
+json_t *mm_probe(const char *path, const char *search_dir, struct mm_err *err) MM_MUST_CHECK;
+/* Full fingerprint: canonical config, tokenizer, every weight by name (see fingerprint.c for what is in it). */
+int mm_fingerprint_full(const char *path, const char *search_dir, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
+/* The same of an open checkpoint, through its mapping. */
+int mm_fingerprint_ckpt(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
+/* Weights at seeded positions that depend on names and shapes only, widened to f32: equal or nearly so when two
+ * checkpoints hold the same weights in another dtype or other shards (see fingerprint.c for GGUF). */
+#define MM_WEIGHT_SAMPLE 1024
+int mm_weight_sample(const struct mm_ckpt *ck, float out[MM_WEIGHT_SAMPLE], struct mm_err *err) MM_MUST_CHECK;
 
 #endif

@@ -1,0 +1,95 @@
+/* ckpt_priv.h - containers, inside lib/model only: how weights are read, typed GGUF metadata, adapters.
+ *
+ * Reading weights. A loader asks for a tensor by name (mm_ckpt_find), checks its shape (mm_tensor_shape_is) and reads
+ * it with mm_ckpt_read, which widens to f32 and adds what an adapter puts on top. `data` may be used directly only
+ * when `overlay` is NULL. In GGUF files outer dimensions of 1 are dropped on load ([8,1,1,1] is a vector of 8), and the
+ * order is turned round: dim[0] is the number of rows, the last one the row length, as in safetensors.
+ *
+ *	safetensors:  [u64 length of the header][header: JSON][data ...............]   offsets relative to the data
+ *	gguf:         [header][metadata][tensor infos][padding][data ..............]   offsets relative to the data
+ *
+ * Weights are mapped read-only. A file that becomes shorter while it is mapped raises SIGBUS in whoever touches the
+ * lost pages: the scorer dies of it, and the daemon, which compares the identity of the files before and after, tries
+ * again. The probe never maps (MM_CKPT_NOMAP): it reads headers and samples with pread.
+ *
+ * An open checkpoint is immutable: all functions that take it as const may be called from several threads.
+ */
+#ifndef MM_CKPT_PRIV_H
+#define MM_CKPT_PRIV_H
+
+#include "model/model.h"
+
+/* ---- ckpt.c: opening, finding, reading ---- */
+
+enum mm_ckpt_flags {
+	MM_CKPT_NOMAP = 1, /* headers only: mm_tensor.data stays NULL, mm_ckpt_read uses pread */
+};
+
+/* What stands in the way of opening, for the probe's answer. Zeroed: nothing. */
+struct mm_ckpt_why {
+	char code[24];	   /* "no_config", "no_weights", "truncated", "missing_shard", "empty_blocks", "bad_config", ... */
+	char file[256];	   /* relative to the checkpoint's directory */
+	uint64_t missing;  /* bytes */
+	bool may_pass;	   /* somebody may still be writing: waiting, not failed */
+};
+
+struct mm_ckpt *mm_ckpt_open_ex(const char *path, const char *search_dir, unsigned flags, struct mm_ckpt_why *why,
+	struct mm_err *err) MM_MUST_CHECK;
+
+/* f32 values of elements [first, first + n) in row-major order; both multiples of the dtype's block. With an adapter's
+ * overlay: W + scale * B A, in f32. n elements of dst are written. */
+int mm_ckpt_read(const struct mm_ckpt *ck, const struct mm_tensor *t, uint64_t first, size_t n, float *dst,
+	struct mm_err *err) MM_MUST_CHECK;
+/* Stored bytes [first, first + n) of a tensor (no overlay), from the mapping or with pread. */
+int mm_ckpt_bytes_read(const struct mm_ckpt *ck, const struct mm_tensor *t, uint64_t first, size_t n, void *dst,
+	struct mm_err *err) MM_MUST_CHECK;
+/* Leading dimensions of 1 do not matter on either side: [1, 8] is [8]. */
+bool mm_tensor_shape_is(const struct mm_tensor *t, unsigned n_dim, const uint64_t *dim);
+/* "[8, 16]" */
+void mm_shape_format(unsigned n_dim, const uint64_t *dim, char *out, size_t cap);
+
+/* ---- gguf.c: typed metadata (tokenizers, families) ---- */
+
+enum mm_gguf_type {
+	MM_GGUF_U8, MM_GGUF_I8, MM_GGUF_U16, MM_GGUF_I16, MM_GGUF_U32, MM_GGUF_I32, MM_GGUF_F32, MM_GGUF_BOOL,
+	MM_GGUF_STRING, MM_GGUF_ARRAY, MM_GGUF_U64, MM_GGUF_I64, MM_GGUF_F64, MM_GGUF_TYPE_COUNT
+};
+
+/* Metadata of a .gguf file alone (the first part of a split one); the view of an open checkpoint is mm_ckpt_gguf().
+ * Strings and arrays are borrowed from it; everything was checked against the file's bounds when it was opened. */
+struct mm_gguf *mm_gguf_open(const char *path, struct mm_err *err) MM_MUST_CHECK;
+void mm_gguf_close(struct mm_gguf *g);
+bool mm_gguf_has(const struct mm_gguf *g, const char *key);
+/* Getters in the manner of mm_json_get_*: an absent key leaves *out alone and returns 0; a value of another type, or one
+ * out of range, is an error that names the key. Any integer type serves get_i64; f32 and f64 serve get_double. */
+int mm_gguf_get_i64(const struct mm_gguf *g, const char *key, int64_t min, int64_t max, int64_t *out,
+	struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_u32(const struct mm_gguf *g, const char *key, uint32_t *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_i32(const struct mm_gguf *g, const char *key, int32_t *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_f32(const struct mm_gguf *g, const char *key, float *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_double(const struct mm_gguf *g, const char *key, double *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_bool(const struct mm_gguf *g, const char *key, bool *out, struct mm_err *err) MM_MUST_CHECK;
+/* Not NUL-terminated, may be invalid UTF-8 and hold NULs. */
+int mm_gguf_get_str(const struct mm_gguf *g, const char *key, const char **s, size_t *len,
+	struct mm_err *err) MM_MUST_CHECK;
+/* Arrays. Absent: n stays as it was (set it to 0 before). Numbers are unaligned little-endian: copy out with the
+ * functions below. Any integer element type serves i64_at; f32/f64 elements serve f32_at. */
+struct mm_gguf_array {
+	enum mm_gguf_type type; /* of the elements */
+	size_t n;
+	const uint8_t *data;
+	size_t size; /* bytes that the elements take */
+};
+int mm_gguf_get_array(const struct mm_gguf *g, const char *key, enum mm_gguf_type type, struct mm_gguf_array *out,
+	struct mm_err *err) MM_MUST_CHECK;
+/* The same with any integer, or any float, element type. */
+int mm_gguf_get_ints(const struct mm_gguf *g, const char *key, struct mm_gguf_array *out,
+	struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_floats(const struct mm_gguf *g, const char *key, struct mm_gguf_array *out,
+	struct mm_err *err) MM_MUST_CHECK;
+int64_t mm_gguf_i64_at(const struct mm_gguf_array *a, size_t i); /* i < n; u64 beyond the range: INT64_MAX */
+double mm_gguf_f64_at(const struct mm_gguf_array *a, size_t i);
+/* Strings one after the other: start with `*off` = 0; false at the end. The bytes are borrowed, not NUL-terminated. */
+bool mm_gguf_str_next(const struct mm_gguf_array *a, size_t *off, const char **s, size_t *len);
+
+#endif
