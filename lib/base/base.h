@@ -20,33 +20,33 @@
 
 #define MM_VERSION "0.1.0"
 
-#define MM_MUST_CHECK __attribute__((warn_unused_result))
+#define MM_MUST_CHECK	__attribute__((warn_unused_result))
 #define MM_PRINTF(f, a) __attribute__((format(printf, f, a)))
-#define MM_COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define MM_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MM_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MM_COUNT(a)	(sizeof(a) / sizeof((a)[0]))
+#define MM_MIN(a, b)	((a) < (b) ? (a) : (b))
+#define MM_MAX(a, b)	((a) > (b) ? (a) : (b))
 
 /* ---- err.c: error codes, text, context ---- */
 
 /* The name is what clients and job records see: it never changes. */
-#define MM_ERR_TABLE(X)                                                                                   \
-	X(MM_OK, "ok")                                                                                    \
-	X(MM_EINVAL, "invalid")		/* an argument or a message is wrong */                           \
-	X(MM_EIO, "io")			/* the system said no: text has the errno text */                 \
-	X(MM_ENOENT, "not_found")	/* no such file, name, id */                                      \
-	X(MM_ENOMEM, "no_memory")	/* allocation failed or a bound was reached */                    \
-	X(MM_EFORMAT, "format")		/* a file or message is malformed */                              \
-	X(MM_ETRUNC, "truncated")	/* shorter than it says it is: may still be growing */            \
-	X(MM_EUNSUPPORTED, "unsupported") /* well-formed, but we do not know it (architecture, dtype...) */ \
-	X(MM_ESHAPE, "shape")		/* tensor missing or of the wrong shape */                        \
-	X(MM_ENONFINITE, "not_finite")	/* NaN or infinity in weights or results */                       \
-	X(MM_ECHANGED, "changed")	/* the files changed while they were read */                      \
-	X(MM_ECONFLICT, "conflict")	/* store and request disagree (text set, BOS policy, state) */     \
-	X(MM_EBUSY, "busy")		/* try again later */                                             \
-	X(MM_ECORRUPT, "corrupt")	/* checksum of our own data is wrong */                           \
-	X(MM_EDENIED, "denied")		/* this endpoint or key may not do this */                        \
-	X(MM_ECANCELLED, "cancelled")                                                                     \
-	X(MM_ETIMEOUT, "timeout")                                                                         \
+#define MM_ERR_TABLE(X)                                                                                                \
+	X(MM_OK, "ok")                                                                                                 \
+	X(MM_EINVAL, "invalid")		  /* an argument or a message is wrong */                                      \
+	X(MM_EIO, "io")			  /* the system said no: text has the errno text */                            \
+	X(MM_ENOENT, "not_found")	  /* no such file, name, id */                                                 \
+	X(MM_ENOMEM, "no_memory")	  /* allocation failed or a bound was reached */                               \
+	X(MM_EFORMAT, "format")		  /* a file or message is malformed */                                         \
+	X(MM_ETRUNC, "truncated")	  /* shorter than it says it is: may still be growing */                       \
+	X(MM_EUNSUPPORTED, "unsupported") /* well-formed, but we do not know it (architecture, dtype...) */            \
+	X(MM_ESHAPE, "shape")		  /* tensor missing or of the wrong shape */                                   \
+	X(MM_ENONFINITE, "not_finite")	  /* NaN or infinity in weights or results */                                  \
+	X(MM_ECHANGED, "changed")	  /* the files changed while they were read */                                 \
+	X(MM_ECONFLICT, "conflict")	  /* store and request disagree (text set, BOS policy, state) */               \
+	X(MM_EBUSY, "busy")		  /* try again later */                                                        \
+	X(MM_ECORRUPT, "corrupt")	  /* checksum of our own data is wrong */                                      \
+	X(MM_EDENIED, "denied")		  /* this endpoint or key may not do this */                                   \
+	X(MM_ECANCELLED, "cancelled")                                                                                  \
+	X(MM_ETIMEOUT, "timeout")                                                                                      \
 	X(MM_EINTERNAL, "internal")
 
 enum mm_err_code {
@@ -67,8 +67,8 @@ int mm_fail(struct mm_err *err, enum mm_err_code code, const char *fmt, ...) MM_
 int mm_fail_errno(struct mm_err *err, const char *fmt, ...) MM_PRINTF(2, 3);
 /* Puts "context: " in front of the text; always returns -1. */
 int mm_wrap(struct mm_err *err, const char *fmt, ...) MM_PRINTF(2, 3);
-const char *mm_err_name(enum mm_err_code code);		 /* "format"; never NULL */
-enum mm_err_code mm_err_code_of(const char *name);	 /* unknown name: MM_EINTERNAL */
+const char *mm_err_name(enum mm_err_code code);	   /* "format"; never NULL */
+enum mm_err_code mm_err_code_of(const char *name); /* unknown name: MM_EINTERNAL */
 
 /* ---- log.c: one line a call, to stderr (with <n> prefix when stderr is the journal) ---- */
 
@@ -98,8 +98,9 @@ long mm_mem_count(void); /* allocations so far, to know how far a test has to go
 
 struct mm_arena; /* bump allocator; everything freed at once; one thread at a time */
 struct mm_arena *mm_arena_new(size_t block, struct mm_err *err) MM_MUST_CHECK;
-void *mm_arena_get(struct mm_arena *a, size_t n, size_t size, struct mm_err *err) MM_MUST_CHECK; /* zeroed, 64-byte aligned */
-void mm_arena_reset(struct mm_arena *a); /* keeps the blocks */
+void *mm_arena_get(
+	struct mm_arena *a, size_t n, size_t size, struct mm_err *err) MM_MUST_CHECK; /* zeroed, 64-byte aligned */
+void mm_arena_reset(struct mm_arena *a);					      /* keeps the blocks */
 void mm_arena_free(struct mm_arena *a);
 
 /* ---- buf.c: read cursor with sticky error; growing write buffer with sticky error ---- */
@@ -120,7 +121,10 @@ uint64_t mm_cur_u64(struct mm_cur *c);
 float mm_cur_f32(struct mm_cur *c);
 double mm_cur_f64(struct mm_cur *c);
 const uint8_t *mm_cur_bytes(struct mm_cur *c, uint64_t n); /* borrowed; NULL when fewer remain */
-static inline size_t mm_cur_left(const struct mm_cur *c) { return c->failed ? 0 : c->size - c->off; }
+static inline size_t mm_cur_left(const struct mm_cur *c)
+{
+	return c->failed ? 0 : c->size - c->off;
+}
 
 struct mm_buf { /* zero-initialise; data always has a NUL after len once something was put */
 	uint8_t *data;
@@ -141,11 +145,13 @@ void mm_buf_fini(struct mm_buf *b);
 
 /* ---- utf8.c ---- */
 
-/* Decodes one code point of s[0..n): bytes used (1-4), *cp set; 0 when malformed (overlong, surrogate, > 10FFFF, cut). */
+/* Decodes one code point of s[0..n): bytes used (1-4), *cp set; 0 when malformed (overlong, surrogate, > 10FFFF, cut).
+ */
 unsigned mm_utf8_decode(const uint8_t *s, size_t n, uint32_t *cp);
 unsigned mm_utf8_encode(uint32_t cp, uint8_t out[4]); /* bytes written; 0 for surrogates and > 10FFFF */
 bool mm_utf8_valid(const void *s, size_t n);
-/* Copies to `out`, malformed bytes and control characters (but not in valid UTF-8 text >= 0x20) become '?'. For messages. */
+/* Copies to `out`, malformed bytes and control characters (but not in valid UTF-8 text >= 0x20) become '?'. For
+ * messages. */
 void mm_utf8_sanitize(char *out, size_t cap, const void *s, size_t n);
 
 /* ---- file.c: mapping, whole reads, atomic replace ---- */
@@ -198,27 +204,32 @@ double mm_rng_normal(struct mm_rng *r);		     /* mean 0, variance 1 */
 /* ---- json.c: jansson with limits and errors that name the place ---- */
 
 #define MM_JSON_DEPTH 64
-/* Parses untrusted text: at most MM_JSON_DEPTH levels (checked before jansson recurses), duplicate keys refused, valid UTF-8.
- * `what` names the source in the error ("config.json"). */
+/* Parses untrusted text: at most MM_JSON_DEPTH levels (checked before jansson recurses), duplicate keys refused, valid
+ * UTF-8. `what` names the source in the error ("config.json"). */
 json_t *mm_json_parse(const char *data, size_t len, const char *what, struct mm_err *err) MM_MUST_CHECK;
 json_t *mm_json_load(const char *path, size_t max, struct mm_err *err) MM_MUST_CHECK;
 /* Compact, keys in insertion order. Free with mm_free. */
 char *mm_json_dump(const json_t *j, struct mm_err *err) MM_MUST_CHECK;
-/* Typed getters. Absent or null key: *out untouched (set the default first), return 0. Wrong type or range: -1, names the key. */
-int mm_json_get_str(const json_t *o, const char *key, const char **out, struct mm_err *err) MM_MUST_CHECK; /* borrowed */
-int mm_json_get_i64(const json_t *o, const char *key, int64_t min, int64_t max, int64_t *out, struct mm_err *err) MM_MUST_CHECK;
+/* Typed getters. Absent or null key: *out untouched (set the default first), return 0. Wrong type or range: -1, names
+ * the key. */
+int mm_json_get_str(
+	const json_t *o, const char *key, const char **out, struct mm_err *err) MM_MUST_CHECK; /* borrowed */
+int mm_json_get_i64(
+	const json_t *o, const char *key, int64_t min, int64_t max, int64_t *out, struct mm_err *err) MM_MUST_CHECK;
 int mm_json_get_double(const json_t *o, const char *key, double *out, struct mm_err *err) MM_MUST_CHECK; /* finite */
 int mm_json_get_bool(const json_t *o, const char *key, bool *out, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- units.c: sizes and durations as people write them ---- */
 
-int mm_parse_size(const char *s, uint64_t *bytes, struct mm_err *err) MM_MUST_CHECK;	 /* "4G", "512M", "1.5T", "4096"; 1024-based */
-int mm_parse_duration(const char *s, double *seconds, struct mm_err *err) MM_MUST_CHECK; /* "5s", "1h", "250ms", "2m30s", "7d" */
-void mm_format_size(uint64_t bytes, char *out, size_t cap);	    /* "1.5 GB" style, 1024-based: "1.5G" */
-void mm_format_duration(double seconds, char *out, size_t cap);	    /* "2m30s" */
-void mm_format_time(int64_t unix_seconds, char *out, size_t cap);    /* "2026-11-20T19:30:00Z" */
-int64_t mm_now(void);						    /* unix seconds */
-double mm_monotonic(void);					    /* seconds */
+int mm_parse_size(const char *s, uint64_t *bytes,
+	struct mm_err *err) MM_MUST_CHECK; /* "4G", "512M", "1.5T", "4096"; 1024-based */
+int mm_parse_duration(
+	const char *s, double *seconds, struct mm_err *err) MM_MUST_CHECK; /* "5s", "1h", "250ms", "2m30s", "7d" */
+void mm_format_size(uint64_t bytes, char *out, size_t cap);		   /* "1.5 GB" style, 1024-based: "1.5G" */
+void mm_format_duration(double seconds, char *out, size_t cap);		   /* "2m30s" */
+void mm_format_time(int64_t unix_seconds, char *out, size_t cap);	   /* "2026-11-20T19:30:00Z" */
+int64_t mm_now(void);							   /* unix seconds */
+double mm_monotonic(void);						   /* seconds */
 /* The name of `names` closest to `s` by edit distance, or NULL when none is near (for "did you mean"). */
 const char *mm_nearest(const char *s, const char *const *names, size_t n);
 
@@ -226,16 +237,17 @@ const char *mm_nearest(const char *s, const char *const *names, size_t n);
 
 struct mm_texts {
 	size_t n;
-	const char **text;  /* [n] valid UTF-8; may contain NUL bytes, so use len */
-	size_t *len;	    /* [n] bytes */
-	uint32_t *domain;   /* [n] index into domain_name */
+	const char **text; /* [n] valid UTF-8; may contain NUL bytes, so use len */
+	size_t *len;	   /* [n] bytes */
+	uint32_t *domain;  /* [n] index into domain_name */
 	size_t n_domain;
-	char **domain_name; /* [n_domain]; "" where a line has none */
+	char **domain_name;  /* [n_domain]; "" where a line has none */
 	struct mm_hash hash; /* over the texts in order (lengths included), nothing else */
 	double mean_bytes;
 	void *priv;
 };
-/* JSONL, one object a line: "text" (string, required, not empty), "domain" or "pile_set_name" (also under "meta"). Errors name the line. */
+/* JSONL, one object a line: "text" (string, required, not empty), "domain" or "pile_set_name" (also under "meta").
+ * Errors name the line. */
 int mm_texts_load(struct mm_texts *t, const char *path, struct mm_err *err) MM_MUST_CHECK;
 void mm_texts_free(struct mm_texts *t); /* zeroed is fine */
 
