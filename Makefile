@@ -25,7 +25,7 @@ OPT_debug   := -O0 -g3
 OPT_tsan    := -O1 -g -fsanitize=thread
 OPT_cov     := -O0 -g --coverage
 SAN       := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-CPPFLAGS  += -Ilib -D_GNU_SOURCE -DMM_PREFIX='"$(PREFIX)"' -DMM_DNNL=$(DNNL)
+CPPFLAGS  += -Ilib -I. -D_GNU_SOURCE -DMM_PREFIX='"$(PREFIX)"' -DMM_DNNL=$(DNNL)
 CFLAGS    += -std=c11 -fPIC -fopenmp -ffp-contract=off $(WARN) $(OPT_$(MODE)) $(SAN) $(EXTRA_CFLAGS)
 LDFLAGS   += -fopenmp $(OPT_$(MODE)) $(SAN) -Wl,--as-needed
 
