@@ -17,11 +17,11 @@ struct mm_config {
 		double poll_interval; /* seconds, poll mode */
 		bool follow_symlinks; /* of directories below the watched ones */
 	} watch;
-	char *texts;	 /* JSONL */
+	char *texts; /* JSONL */
 	char *state_dir;
-	char *control;	 /* ipc://... everything */
-	char *query;	 /* read commands only; NULL: none */
-	char *events;	 /* PUB */
+	char *control; /* ipc://... everything */
+	char *query;   /* read commands only; NULL: none */
+	char *events;  /* PUB */
 	struct {
 		char *server_secret; /* file with our CURVE secret key; needed for tcp:// */
 		char *client_keys;   /* file: one "PUBLICKEY read|write [name]" a line */
@@ -39,11 +39,11 @@ struct mm_config {
 		char *program;	  /* modelmap-score; NULL: beside modelmapd */
 	} score;
 	struct {
-		double clip;	      /* quantile, 0.02 */
-		double refit_growth;  /* new epoch when the map has grown by this fraction */
+		double clip;	     /* quantile, 0.02 */
+		double refit_growth; /* new epoch when the map has grown by this fraction */
 	} map;
 	struct {
-		char *on_alert;	  /* command; NULL: none */
+		char *on_alert; /* command; NULL: none */
 		double on_alert_timeout;
 		double isolated_z; /* robust z above which a model is isolated */
 	} alerts;
@@ -51,7 +51,8 @@ struct mm_config {
 };
 
 void mm_config_defaults(struct mm_config *c);
-int mm_config_load(struct mm_config *c, const char *path, struct mm_err *err) MM_MUST_CHECK; /* defaults first; names line, key, nearest key */
+int mm_config_load(struct mm_config *c, const char *path,
+	struct mm_err *err) MM_MUST_CHECK; /* defaults first; names line, key, nearest key */
 void mm_config_free(struct mm_config *c);
 int mm_config_dump(const struct mm_config *c, FILE *f); /* YAML with every key, commented */
 

@@ -4,8 +4,8 @@
  *                                                                                       ctl <-- clients
  *
  * One loop thread (sd-event) owns everything here. Long computations go to worker.c over an immutable snapshot and come
- * back through an eventfd. Every module has `mm_X_start(d)` and `mm_X_stop(d)`, called by the table in daemon.c in order
- * and in reverse; its private state hangs on its own pointer of struct mm_daemon.
+ * back through an eventfd. Every module has `mm_X_start(d)` and `mm_X_stop(d)`, called by the table in daemon.c in
+ * order and in reverse; its private state hangs on its own pointer of struct mm_daemon.
  */
 #ifndef MM_DAEMON_H
 #define MM_DAEMON_H
@@ -55,21 +55,25 @@ struct mm_model_entry {
 	void *job_state;	 /* queue.c's */
 	void *map_state;	 /* map.c's */
 };
-int mm_reg_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK; /* loads records and vectors; damaged ones are reported, kept and passed over */
+int mm_reg_start(struct mm_daemon *d, struct mm_err *err)
+	MM_MUST_CHECK; /* loads records and vectors; damaged ones are reported, kept and passed over */
 void mm_reg_stop(struct mm_daemon *d);
 size_t mm_reg_n(const struct mm_daemon *d);
 struct mm_model_entry *mm_reg_at(const struct mm_daemon *d, size_t i); /* order of ids; pointers stay valid */
 struct mm_model_entry *mm_reg_by_id(const struct mm_daemon *d, uint64_t id);
 struct mm_model_entry *mm_reg_by_path(const struct mm_daemon *d, const char *path);
 /* A scored, finite model with the same full fingerprint other than `except` (may be NULL). */
-struct mm_model_entry *mm_reg_by_full(const struct mm_daemon *d, struct mm_hash full, const struct mm_model_entry *except);
+struct mm_model_entry *mm_reg_by_full(
+	const struct mm_daemon *d, struct mm_hash full, const struct mm_model_entry *except);
 /* What a user typed: exact name, else unambiguous part; MM_ENOENT names the nearest ones, MM_EINVAL the candidates. */
 struct mm_model_entry *mm_reg_resolve(const struct mm_daemon *d, const char *name, struct mm_err *err) MM_MUST_CHECK;
-struct mm_model_entry *mm_reg_add(struct mm_daemon *d, const char *name, const char *path, struct mm_err *err) MM_MUST_CHECK;
+struct mm_model_entry *mm_reg_add(
+	struct mm_daemon *d, const char *name, const char *path, struct mm_err *err) MM_MUST_CHECK;
 /* Stores the record and publishes a "model" event with the fields of `models`. */
 int mm_reg_save(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err) MM_MUST_CHECK;
-/* The object that `models` and events show: {"name","state","family","params","bytes","dtype","scored_at","mean_loglik",
- * "bits_per_byte","run","step",...}; state is scored|failed|waiting|gone (never_ready shows as failed; queued and running as waiting with "detail"). */
+/* The object that `models` and events show:
+ * {"name","state","family","params","bytes","dtype","scored_at","mean_loglik", "bits_per_byte","run","step",...}; state
+ * is scored|failed|waiting|gone (never_ready shows as failed; queued and running as waiting with "detail"). */
 json_t *mm_reg_json(const struct mm_daemon *d, const struct mm_model_entry *e, bool full);
 /* On the map: scored, finite, and the representative of its content is itself or scored too. */
 bool mm_reg_on_map(const struct mm_model_entry *e);
@@ -83,13 +87,15 @@ const char *mm_watch_mode(const struct mm_daemon *d); /* "inotify", "poll", "ino
 /* ---- ready.c: is this candidate whole? Asks modelmap-score --probe in a child ---- */
 int mm_ready_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_ready_stop(struct mm_daemon *d);
-/* Something in the candidate (checkpoint directory or .gguf file) changed, appeared or went away. Cheap, any number of times. */
+/* Something in the candidate (checkpoint directory or .gguf file) changed, appeared or went away. Cheap, any number of
+ * times. */
 void mm_ready_touch(struct mm_daemon *d, const char *root, const char *path);
 void mm_ready_gone(struct mm_daemon *d, const char *root, const char *path);
 size_t mm_ready_n_probing(const struct mm_daemon *d); /* probes under way or due now: the first scan is done when 0 */
 
 /* ---- queue.c: jobs, their order, retries ---- */
-int mm_queue_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK; /* running jobs of the last life are queued again */
+int mm_queue_start(
+	struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK; /* running jobs of the last life are queued again */
 void mm_queue_stop(struct mm_daemon *d);
 int mm_queue_add(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err) MM_MUST_CHECK;
 void mm_queue_kick(struct mm_daemon *d); /* starts what may start */
@@ -101,14 +107,15 @@ void mm_scorer_stop(struct mm_daemon *d); /* kills what runs; jobs go back to qu
 /* ---- map.c (map_refit.c, map_place.c): epochs and places ---- */
 int mm_map_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_map_stop(struct mm_daemon *d);
-void mm_map_scored(struct mm_daemon *d, struct mm_model_entry *e); /* a vector was committed: place it; nobody else moves */
-uint64_t mm_map_epoch(const struct mm_daemon *d);		   /* 0: none yet */
+void mm_map_scored(
+	struct mm_daemon *d, struct mm_model_entry *e); /* a vector was committed: place it; nobody else moves */
+uint64_t mm_map_epoch(const struct mm_daemon *d);	/* 0: none yet */
 
 /* ---- alerts.c (alert_rules.c) ---- */
 int mm_alerts_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_alerts_stop(struct mm_daemon *d);
-/* Called on every lasting change of a model (scored, failed, never_ready, not finite, gone, reopened): rules decide. Idempotent:
- * one alert per (model, kind, cause), also after a restart. */
+/* Called on every lasting change of a model (scored, failed, never_ready, not finite, gone, reopened): rules decide.
+ * Idempotent: one alert per (model, kind, cause), also after a restart. */
 void mm_alerts_model(struct mm_daemon *d, struct mm_model_entry *e);
 
 /* ---- events.c: PUB ---- */
@@ -120,16 +127,17 @@ void mm_event(struct mm_daemon *d, const char *type, json_t *body /* taken; NULL
 int mm_ctl_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_ctl_stop(struct mm_daemon *d);
 
-struct mm_reply { /* what a handler hands back */
-	json_t *body;	    /* an object, taken by the caller; NULL means {} */
-	bool bulk;	    /* `data` or `fd` follows in chunks: the client asks for them with `chunk` {handle, offset} */
+struct mm_reply {     /* what a handler hands back */
+	json_t *body; /* an object, taken by the caller; NULL means {} */
+	bool bulk;    /* `data` or `fd` follows in chunks: the client asks for them with `chunk` {handle, offset} */
 	struct mm_buf data; /* taken */
 	int fd;		    /* unlinked temporary file, taken; -1: none */
 	uint64_t token;	    /* filled by ctl before the handler runs: for mm_ctl_finish */
 	bool deferred;	    /* the handler set it: the answer comes later through mm_ctl_finish(token) */
 };
 typedef int (*mm_cmd_fn)(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err);
-/* Ends a deferred request; err non-NULL: an error reply. A client that has gone is no error. Takes the contents of reply. */
+/* Ends a deferred request; err non-NULL: an error reply. A client that has gone is no error. Takes the contents of
+ * reply. */
 void mm_ctl_finish(struct mm_daemon *d, uint64_t token, struct mm_reply *reply, const struct mm_err *err);
 /* Handlers, by room: cmd_models.c, cmd_queue.c, cmd_map.c, cmd_alerts.c, cmd_admin.c; the table is in commands.c. */
 mm_cmd_fn mm_command_handler(const char *name);
@@ -145,19 +153,21 @@ int mm_cmd_dist(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm
 int mm_cmd_map(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_refit(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_epochs(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
-int mm_cmd_export(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* what: "vectors" (npy) | "names" | "coords" (csv); bulk */
+int mm_cmd_export(struct mm_daemon *, const json_t *, struct mm_reply *,
+	struct mm_err *); /* what: "vectors" (npy) | "names" | "coords" (csv); bulk */
 int mm_cmd_alerts(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
-int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* action: ack|resolve|reopen|show, id, note */
+int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *,
+	struct mm_err *); /* action: ack|resolve|reopen|show, id, note */
 int mm_cmd_backup(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* bulk, deferred (worker) */
 int mm_cmd_events_since(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* events.c */
 
 /* ---- worker.c: long computations off the loop ---- */
 int mm_worker_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_worker_stop(struct mm_daemon *d); /* waits for what runs, calls done with cancelled = true */
-/* run(ctx) on a thread of its own at idle priority; then done(d, ctx, cancelled) on the loop. run must not touch struct mm_daemon
- * and looks at *cancel now and then (set when the daemon stops). */
+/* run(ctx) on a thread of its own at idle priority; then done(d, ctx, cancelled) on the loop. run must not touch struct
+ * mm_daemon and looks at *cancel now and then (set when the daemon stops). */
 struct mm_work {
-	void (*run)(void *ctx, const volatile bool *cancel);
+	void (*run)(void *ctx, const _Atomic bool *cancel);
 	void (*done)(struct mm_daemon *d, void *ctx, bool cancelled);
 	void *ctx;
 };
@@ -166,14 +176,15 @@ int mm_worker_submit(struct mm_daemon *d, const struct mm_work *w, struct mm_err
 /* ---- service.c: readiness, status line, watchdog, signals ---- */
 int mm_service_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_service_stop(struct mm_daemon *d);
-void mm_service_ready(struct mm_daemon *d);	     /* READY=1, once */
-void mm_service_status(struct mm_daemon *d);	     /* refreshes the STATUS line: "12 models, 1 running, 3 queued, 1 alert open" */
+void mm_service_ready(struct mm_daemon *d); /* READY=1, once */
+void mm_service_status(
+	struct mm_daemon *d); /* refreshes the STATUS line: "12 models, 1 running, 3 queued, 1 alert open" */
 
 /* ---- spawn.c: children with a clean environment and no inherited descriptors ---- */
 struct mm_spawn {
 	const char *const *argv;
-	int out_fd;	 /* child's stdout (and --stream fd 1); -1: /dev/null */
-	int err_fd;	 /* child's stderr; -1: /dev/null */
+	int out_fd;	  /* child's stdout (and --stream fd 1); -1: /dev/null */
+	int err_fd;	  /* child's stderr; -1: /dev/null */
 	unsigned threads; /* OMP_NUM_THREADS and OPENBLAS_NUM_THREADS; 0: unset */
 };
 int mm_spawn(const struct mm_spawn *s, pid_t *pid, struct mm_err *err) MM_MUST_CHECK;

@@ -22,7 +22,7 @@ struct mm_worker {
 	int fd;
 	sd_event_source *source;
 	struct piece *live; /* loop thread only */
-	volatile bool cancel;
+	_Atomic bool cancel;
 };
 
 static void *piece_main(void *arg)

@@ -15,10 +15,10 @@
 struct mm_store_pin {
 	struct mm_hash texts; /* hash of the text set */
 	uint64_t n_texts;
-	double mean_bytes;   /* of a text */
-	char bos[16];	     /* "auto", "paper", "none" */
-	char compute[16];    /* "f32", "auto", "bf16" */
-	char scorer[32];     /* version of the scorer that made it: only with compatible ones (see store.c) */
+	double mean_bytes; /* of a text */
+	char bos[16];	   /* "auto", "paper", "none" */
+	char compute[16];  /* "f32", "auto", "bf16" */
+	char scorer[32];   /* version of the scorer that made it: only with compatible ones (see store.c) */
 };
 
 struct mm_store;
@@ -38,20 +38,31 @@ int mm_store_copy(struct mm_store *s, int fd, struct mm_err *err) MM_MUST_CHECK;
 struct mm_txn;
 struct mm_txn *mm_txn_begin(struct mm_store *s, bool write, struct mm_err *err) MM_MUST_CHECK;
 int mm_txn_commit(struct mm_txn *t, struct mm_err *err) MM_MUST_CHECK; /* frees t in any case */
-void mm_txn_abort(struct mm_txn *t);					 /* NULL is fine */
-/* Runs fn in a write transaction and commits; when the map was full, grows it and runs fn again. fn returns 0 or -1 with err set. */
-int mm_store_write(struct mm_store *s, int (*fn)(struct mm_txn *t, void *ctx, struct mm_err *err), void *ctx, struct mm_err *err) MM_MUST_CHECK;
+void mm_txn_abort(struct mm_txn *t);				       /* NULL is fine */
+/* Runs fn in a write transaction and commits; when the map was full, grows it and runs fn again. fn returns 0 or -1
+ * with err set. */
+int mm_store_write(struct mm_store *s, int (*fn)(struct mm_txn *t, void *ctx, struct mm_err *err), void *ctx,
+	struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- models ---- */
 
 /* The state machine of DESIGN (seen is transient). Numbers are stored: never renumber. */
-enum mm_model_state { MM_ST_SEEN = 0, MM_ST_WAITING = 1, MM_ST_QUEUED = 2, MM_ST_RUNNING = 3, MM_ST_PLACED = 4, MM_ST_FAILED = 5, MM_ST_NEVER_READY = 6, MM_ST_CANCELLED = 7 };
+enum mm_model_state {
+	MM_ST_SEEN = 0,
+	MM_ST_WAITING = 1,
+	MM_ST_QUEUED = 2,
+	MM_ST_RUNNING = 3,
+	MM_ST_PLACED = 4,
+	MM_ST_FAILED = 5,
+	MM_ST_NEVER_READY = 6,
+	MM_ST_CANCELLED = 7
+};
 const char *mm_model_state_name(enum mm_model_state s);
 
 struct mm_model_rec { /* strings are owned by the record: mm_model_rec_fini */
-	uint64_t id;	   /* 0: not stored yet */
-	char *name;	   /* display name: path relative to the watched directory */
-	char *path;	   /* absolute */
+	uint64_t id;  /* 0: not stored yet */
+	char *name;   /* display name: path relative to the watched directory */
+	char *path;   /* absolute */
 	enum mm_model_state state;
 	bool gone;	   /* the directory is not there any more; the vector is history and stays */
 	bool has_vector;   /* arrays loglik and n_tokens are stored */
@@ -64,12 +75,12 @@ struct mm_model_rec { /* strings are owned by the record: mm_model_rec_fini */
 	struct mm_hash quick, full;			      /* zero: not known */
 	char *family, *architecture, *dtype, *container, *compute, *scorer, *base_claimed;
 	uint64_t params, bytes, context, vocab;
-	uint64_t n_tokens, n_cut;	      /* scored tokens over all texts; texts cut at the context */
-	double mean_loglik, bits_per_byte;    /* nats per text; -mean_loglik / (mean bytes * ln 2) */
-	double seconds, tokens_per_s;	      /* of scoring */
-	char *run;			      /* "llama-a-run" for llama-a-run/checkpoint-200; NULL */
-	int64_t step;			      /* -1: none */
-	char *note;			      /* lineage: "same weights as X in bf16" */
+	uint64_t n_tokens, n_cut;	   /* scored tokens over all texts; texts cut at the context */
+	double mean_loglik, bits_per_byte; /* nats per text; -mean_loglik / (mean bytes * ln 2) */
+	double seconds, tokens_per_s;	   /* of scoring */
+	char *run;			   /* "llama-a-run" for llama-a-run/checkpoint-200; NULL */
+	int64_t step;			   /* -1: none */
+	char *note;			   /* lineage: "same weights as X in bf16" */
 	uint64_t note_model;
 	uint32_t attempts;
 };
@@ -78,7 +89,8 @@ int mm_model_rec_dup(struct mm_model_rec *to, const struct mm_model_rec *from, s
 
 /* id 0 gets a new id, written back to r->id. Keeps the indices by name and by fingerprint. */
 int mm_model_put(struct mm_txn *t, struct mm_model_rec *r, struct mm_err *err) MM_MUST_CHECK;
-int mm_model_get(struct mm_txn *t, uint64_t id, struct mm_model_rec *out, struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT */
+int mm_model_get(
+	struct mm_txn *t, uint64_t id, struct mm_model_rec *out, struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT */
 /* Calls fn for every model by id; a damaged record is reported to `bad` (may be NULL) and passed over. */
 int mm_model_each(struct mm_txn *t, int (*fn)(const struct mm_model_rec *r, void *ctx, struct mm_err *err),
 	void (*bad)(uint64_t id, const char *why, void *ctx), void *ctx, struct mm_err *err) MM_MUST_CHECK;
@@ -94,11 +106,19 @@ struct mm_stored_array {
 	size_t n_byte;
 };
 int mm_array_put(struct mm_txn *t, uint64_t model, const struct mm_stored_array *a, struct mm_err *err) MM_MUST_CHECK;
-int mm_array_get(struct mm_txn *t, uint64_t model, const char *name, struct mm_stored_array *out, struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT, MM_ECORRUPT */
+int mm_array_get(struct mm_txn *t, uint64_t model, const char *name, struct mm_stored_array *out,
+	struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT, MM_ECORRUPT */
 
 /* ---- jobs: one row for each scoring job; finished ones are kept for `modelmap queue --all` up to a bound ---- */
 
-enum mm_job_state { MM_JOB_WAITING = 0, MM_JOB_QUEUED = 1, MM_JOB_RUNNING = 2, MM_JOB_DONE = 3, MM_JOB_FAILED = 4, MM_JOB_CANCELLED = 5 };
+enum mm_job_state {
+	MM_JOB_WAITING = 0,
+	MM_JOB_QUEUED = 1,
+	MM_JOB_RUNNING = 2,
+	MM_JOB_DONE = 3,
+	MM_JOB_FAILED = 4,
+	MM_JOB_CANCELLED = 5
+};
 const char *mm_job_state_name(enum mm_job_state s);
 struct mm_job_rec {
 	uint64_t id, model; /* id 0: new */
@@ -110,7 +130,8 @@ struct mm_job_rec {
 void mm_job_rec_fini(struct mm_job_rec *r);
 int mm_job_put(struct mm_txn *t, struct mm_job_rec *r, struct mm_err *err) MM_MUST_CHECK;
 int mm_job_del(struct mm_txn *t, uint64_t id, struct mm_err *err) MM_MUST_CHECK;
-int mm_job_each(struct mm_txn *t, int (*fn)(const struct mm_job_rec *r, void *ctx, struct mm_err *err), void *ctx, struct mm_err *err) MM_MUST_CHECK;
+int mm_job_each(struct mm_txn *t, int (*fn)(const struct mm_job_rec *r, void *ctx, struct mm_err *err), void *ctx,
+	struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- alerts ---- */
 
@@ -118,19 +139,24 @@ enum mm_alert_state { MM_ALERT_OPEN = 0, MM_ALERT_ACKED = 1, MM_ALERT_RESOLVED =
 const char *mm_alert_state_name(enum mm_alert_state s);
 struct mm_alert_rec {
 	uint64_t id, model;
-	char *kind, *severity, *message, *evidence /* JSON text */, *note, *cause /* key of the cause: one alert per (model, kind, cause) */;
+	char *kind, *severity, *message, *evidence /* JSON text */, *note,
+		*cause /* key of the cause: one alert per (model, kind, cause) */;
 	enum mm_alert_state state;
 	int64_t raised_at, changed_at;
 };
 void mm_alert_rec_fini(struct mm_alert_rec *r);
 int mm_alert_put(struct mm_txn *t, struct mm_alert_rec *r, struct mm_err *err) MM_MUST_CHECK;
-int mm_alert_each(struct mm_txn *t, int (*fn)(const struct mm_alert_rec *r, void *ctx, struct mm_err *err), void *ctx, struct mm_err *err) MM_MUST_CHECK;
+int mm_alert_each(struct mm_txn *t, int (*fn)(const struct mm_alert_rec *r, void *ctx, struct mm_err *err), void *ctx,
+	struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- map epochs: numbered sets of named arrays and one JSON description ---- */
 
-int mm_epoch_put(struct mm_txn *t, uint64_t epoch, const char *json, const struct mm_stored_array *a, size_t n, struct mm_err *err) MM_MUST_CHECK;
-int mm_epoch_json(struct mm_txn *t, uint64_t epoch, char **json, struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT; mm_free */
-int mm_epoch_array(struct mm_txn *t, uint64_t epoch, const char *name, struct mm_stored_array *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_epoch_put(struct mm_txn *t, uint64_t epoch, const char *json, const struct mm_stored_array *a, size_t n,
+	struct mm_err *err) MM_MUST_CHECK;
+int mm_epoch_json(
+	struct mm_txn *t, uint64_t epoch, char **json, struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT; mm_free */
+int mm_epoch_array(struct mm_txn *t, uint64_t epoch, const char *name, struct mm_stored_array *out,
+	struct mm_err *err) MM_MUST_CHECK;
 int mm_epoch_last(struct mm_txn *t, uint64_t *epoch, struct mm_err *err) MM_MUST_CHECK; /* 0: none yet */
 
 #endif

@@ -10,7 +10,8 @@
  * Request   one frame  {"v":1, "id":N, "cmd":"near", ...arguments}
  * Reply     first frame {"v":1, "id":N, "ok":true, "cmd":..., ...body} or {"v":1, "id":N, "ok":false,
  *           "error":{"code":"not_found","text":"..."}}; bulk data follow as further messages, see "bulk".
- * Every argument of every command stands in the table: an unknown key, a missing one or a wrong type is refused by name. */
+ * Every argument of every command stands in the table: an unknown key, a missing one or a wrong type is refused by
+ * name. */
 #define MM_WIRE_VERSION 1
 
 enum mm_access { MM_READ, MM_WRITE };
@@ -39,7 +40,8 @@ struct mm_request {
 	int64_t id;
 	json_t *body; /* owned: the whole request object */
 };
-/* Parses and checks one request frame. On failure the id is still set when it could be read (else 0), for the error reply. */
+/* Parses and checks one request frame. On failure the id is still set when it could be read (else 0), for the error
+ * reply. */
 int mm_request_parse(const void *data, size_t len, struct mm_request *out, struct mm_err *err) MM_MUST_CHECK;
 void mm_request_fini(struct mm_request *r);
 /* Builds a request: takes `args` (may be NULL). Caller decrefs. */
@@ -56,13 +58,14 @@ json_t *mm_reply_error(int64_t id, const struct mm_err *why);
  *   'M' metadata  JSON (one frame)
  *   'E' error     JSON {"code","text"}: the last frame before 'Z' of a failed job
  *   'Z' end       u64 XXH3-64 of every byte before this frame's header
- * Arrays larger than MM_FRAME_MAX are not possible; a scorer that dies leaves a stream without 'Z', which is no result. */
+ * Arrays larger than MM_FRAME_MAX are not possible; a scorer that dies leaves a stream without 'Z', which is no result.
+ */
 #define MM_FRAME_MAX (UINT32_C(1) << 30)
 
 enum mm_array_type { MM_A_F32 = 1, MM_A_F64 = 2, MM_A_U32 = 3, MM_A_U8 = 4, MM_A_F16 = 5 };
 size_t mm_array_type_size(unsigned type); /* 0: unknown */
 
-struct mm_array { /* borrowed views */
+struct mm_array {	  /* borrowed views */
 	const char *name; /* NUL-terminated, at most 63 bytes, [a-z0-9_] */
 	enum mm_array_type type;
 	unsigned n_dim;
@@ -83,20 +86,21 @@ void mm_frame_out_free(struct mm_frame_out *o); /* does not close fd */
 struct mm_frame_in;
 struct mm_frame { /* borrowed until the next call on the reader */
 	char type;
-	json_t *json;		/* 'P', 'M', 'E' */
+	json_t *json;	       /* 'P', 'M', 'E' */
 	struct mm_array array; /* 'A' */
 };
 struct mm_frame_in *mm_frame_in_new(size_t max_bytes, struct mm_err *err) MM_MUST_CHECK; /* bound on the whole stream */
 int mm_frame_in_feed(struct mm_frame_in *i, const void *data, size_t len, struct mm_err *err) MM_MUST_CHECK;
-/* 1: *out filled; 0: needs more bytes; -1: malformed (sticky). After 'Z' with a right checksum `mm_frame_in_done` is true. */
+/* 1: *out filled; 0: needs more bytes; -1: malformed (sticky). After 'Z' with a right checksum `mm_frame_in_done` is
+ * true. */
 int mm_frame_in_next(struct mm_frame_in *i, struct mm_frame *out, struct mm_err *err) MM_MUST_CHECK;
 bool mm_frame_in_done(const struct mm_frame_in *i);
 void mm_frame_in_free(struct mm_frame_in *i);
 
 /* ---- event.c: what PUB sends ----
  *
- * Two frames: topic ("model", "job", "alert", "map", "status") and JSON {"v":1, "boot":hex, "seq":N, "time":unix, "type":topic, ...}.
- * seq counts every event of one run of the daemon (boot changes with it): a gap means lost events, and the client asks
- * `events_since {boot, seq}` on the control or query socket for what it missed. */
+ * Two frames: topic ("model", "job", "alert", "map", "status") and JSON {"v":1, "boot":hex, "seq":N, "time":unix,
+ * "type":topic, ...}. seq counts every event of one run of the daemon (boot changes with it): a gap means lost events,
+ * and the client asks `events_since {boot, seq}` on the control or query socket for what it missed. */
 
 #endif
