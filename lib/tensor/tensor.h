@@ -9,7 +9,7 @@
 
 enum mm_dtype {
 	MM_F32, MM_F16, MM_BF16, MM_F64, MM_F8_E4M3, MM_F8_E5M2, MM_I8, MM_U8, MM_I16, MM_U16, MM_I32, MM_U32, MM_I64, MM_U64, MM_BOOL,
-	MM_Q4_0, MM_Q4_1, MM_Q5_0, MM_Q5_1, MM_Q8_0, MM_Q2_K, MM_Q3_K, MM_Q4_K, MM_Q5_K, MM_Q6_K, MM_Q8_K, MM_IQ4_NL, MM_IQ4_XS,
+	MM_Q4_0, MM_Q4_1, MM_Q5_0, MM_Q5_1, MM_Q8_0, MM_Q2_K, MM_Q3_K, MM_Q4_K, MM_Q5_K, MM_Q6_K, MM_Q8_K, MM_IQ4_NL, MM_IQ4_XS, MM_MXFP4,
 	MM_DTYPE_COUNT
 };
 struct mm_dtype_info {
@@ -42,5 +42,72 @@ int mm_dposv(size_t n, size_t k, double *a, double *b, struct mm_err *err) MM_MU
 int mm_dgesdd(size_t m, size_t n, double *a, double *s, double *u, double *vt, struct mm_err *err) MM_MUST_CHECK;
 void mm_threads_set(unsigned n); /* for BLAS, oneDNN and our own loops; 0: all cores */
 unsigned mm_threads(void);
+/* OpenBLAS on one thread from now on: for programs whose own loops are parallel and call mm_sgemm inside. */
+void mm_blas_single(void);
+
+/* ---- blas_lin.c: y = x W^T + bias on token tiles of fixed height ----
+ *
+ * Every product has exactly MM_TILE rows, runs on one thread and with the kernel chosen at creation, so the bits of a row depend on
+ * nothing but that row and W. Callers spread tiles over threads. Packed weights (oneDNN) or plain ones (OpenBLAS): chosen at run
+ * time by CPU and build. 192 = a multiple of the register blocks of all kernels used (6, 16, 24, 48 rows). */
+#define MM_TILE 192
+struct mm_lin;
+/* w: [n_out, n_in] row-major, copied; bias [n_out] or NULL, copied. compute: MM_F32 or MM_BF16. Not while tiles are running. */
+struct mm_lin *mm_lin_new(size_t n_out, size_t n_in, const float *w, const float *bias, enum mm_dtype compute,
+	struct mm_err *err) MM_MUST_CHECK;
+void mm_lin_free(struct mm_lin *lin);
+size_t mm_lin_out(const struct mm_lin *lin);
+size_t mm_lin_in(const struct mm_lin *lin);
+size_t mm_lin_bytes(const struct mm_lin *lin); /* memory held */
+/* x: [MM_TILE, n_in], y: [MM_TILE, n_out], both row-major and not overlapping; add: y += instead of y =. */
+void mm_lin_tile(const struct mm_lin *lin, const float *x, size_t ldx, float *y, size_t ldy, bool add);
+/* All tiles of n_row (a multiple of MM_TILE) rows, in parallel; not inside a parallel region. */
+void mm_lin_rows(const struct mm_lin *lin, size_t n_row, const float *x, size_t ldx, float *y, size_t ldy, bool add);
+const char *mm_lin_kernel(enum mm_dtype compute); /* "onednn brgemm:avx512_core", "openblas SkylakeX" */
+bool mm_lin_can(enum mm_dtype compute);		  /* BF16: only where the CPU has it in hardware */
+
+/* ---- ops.c: elementwise operations, norms, softmax; rows of floats, single-threaded, same bits on every instruction set ---- */
+
+enum mm_act {
+	MM_ACT_NONE, MM_ACT_SILU, MM_ACT_GELU, MM_ACT_GELU_TANH, MM_ACT_GELU_QUICK, MM_ACT_RELU, MM_ACT_RELU2, MM_ACT_RELU6,
+	MM_ACT_SIGMOID, MM_ACT_TANH, MM_ACT_MISH, MM_ACT_COUNT
+};
+/* By the names of config files ("gelu_new", "swish"...); -1 when unknown. */
+int mm_act_of(const char *name);
+const char *mm_ops_isa(void); /* "avx512", "avx2" or "portable"; ONEDNN_MAX_CPU_ISA bounds it */
+void mm_exp_row(float *x, size_t n);
+void mm_act_row(enum mm_act act, float *x, size_t n);			   /* x = act(x) */
+void mm_act_gate(enum mm_act act, const float *g, const float *u, float *z, size_t n); /* z = act(g) * u; z may be g */
+void mm_rms_row(const float *x, const float *w, float eps, float *y, size_t n);	   /* w may be NULL; y may be x */
+void mm_layernorm_row(const float *x, const float *w, const float *b, float eps, float *y, size_t n);
+/* y += a * x */
+void mm_axpy_row(float a, const float *x, float *y, size_t n);
+/* s[0..n) = softmax(s * scale + bias), capped by cap * tanh(s * scale / cap) before the bias when cap > 0; bias may be NULL; `sink`: an
+ * extra logit that takes part in the sum only (NULL: none). */
+void mm_softmax_row(float *s, size_t n, float scale, float cap, const float *bias, const float *sink);
+/* Running log-sum-exp over pieces of a row: start with max = -INFINITY, sum = 0; the result is max + log(sum). NaN stays NaN. */
+void mm_lse_add(const float *x, size_t n, float *max, double *sum);
+/* x = cap * tanh(x * scale / cap); cap 0: x *= scale */
+void mm_softcap_row(float *x, size_t n, float scale, float cap);
+void mm_clamp_row(float *x, size_t n, float lo, float hi);
+/* Rotates the first d_rot elements of a head; cs: d_rot / 2 pairs (cos, sin). half: pairs (i, i + d_rot / 2), else (2i, 2i + 1). */
+void mm_rope_row(float *x, const float *cs, size_t d_rot, bool half);
+
+/* ---- attn.c: causal attention of one sequence and one head ---- */
+
+struct mm_attn {
+	size_t n;		/* tokens of the sequence */
+	size_t d, d_v;		/* head size of q and k, of v */
+	const float *q, *k, *v; /* row 0 of the head; row strides below */
+	size_t ld_q, ld_k, ld_v;
+	float *out;		/* [n, d_v] with stride ld_out */
+	size_t ld_out;
+	float scale, cap;	/* cap 0: none */
+	size_t window;		/* 0: all; else key j is visible to query i when i - j < window */
+	const float *bias;	/* by key position [n], added after scale and cap; NULL: none */
+	const float *sink;	/* one logit or NULL */
+};
+size_t mm_attn_scratch(size_t n); /* floats */
+void mm_attn_head(const struct mm_attn *a, float *scratch);
 
 #endif
