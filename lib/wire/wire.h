@@ -57,8 +57,9 @@ json_t *mm_reply_error(int64_t id, const struct mm_err *why);
  *   'A' array     u16 name length, name, u8 dtype (enum mm_array_type), u8 n_dim, u64 dim[n_dim], data little-endian
  *   'M' metadata  JSON (one frame)
  *   'E' error     JSON {"code","text"}: the last frame before 'Z' of a failed job
- *   'Z' end       u64 XXH3-64 of every byte before this frame's header
- * Arrays larger than MM_FRAME_MAX are not possible; a scorer that dies leaves a stream without 'Z', which is no result.
+ *   'Z' end       XXH3-128 of every byte before this frame's header: low u64, high u64
+ * An array of one name comes once; n_dim 0 is one element. JSON frames have at most 16 MiB. Frames larger than
+ * MM_FRAME_MAX are not possible; a scorer that dies leaves a stream without 'Z', which is no result.
  */
 #define MM_FRAME_MAX (UINT32_C(1) << 30)
 
@@ -74,7 +75,7 @@ struct mm_array {	  /* borrowed views */
 	size_t n_byte;
 };
 
-/* Writing: blocking, to a pipe or file. */
+/* Writing: blocking, to a pipe or file (SIGPIPE ignored by the caller). After a failed write every later call fails. */
 struct mm_frame_out;
 struct mm_frame_out *mm_frame_out_new(int fd, struct mm_err *err) MM_MUST_CHECK; /* writes the magic */
 int mm_frame_put_json(struct mm_frame_out *o, char type, const json_t *j, struct mm_err *err) MM_MUST_CHECK;
