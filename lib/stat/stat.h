@@ -1,5 +1,131 @@
-/* stat.h - the map's statistics: pure functions over matrices. (The contract so far is in the functions' own comments.) */
+/* stat.h - the map's statistics: pure functions over matrices.
+ *
+ * A model is one row of N log-likelihoods in nats (f32); its rows may lie anywhere, so a matrix is an array of row pointers.
+ * After clipping at a threshold c (entries below it are raised to it) and double centring, with q_i the centred rows,
+ *
+ *	two_kl(i, j) = |q_i - q_j|^2 / N = Var_s(clip(l_i[s]) - clip(l_j[s]))	(nats per text, population variance)
+ *	KL(i, j)     = two_kl / 2 nats per text = two_kl / (2 * mean bytes of a text * ln 2) bits per byte.
+ *
+ * Column means cancel in a difference, so distances depend on the threshold and on the two rows alone.
+ *
+ * Sums are taken in double, in an order that depends on the sizes only: the same input gives the same bits whatever the
+ * number of threads. No function keeps state; any thread may call any of them. Matrices must be finite (mm_mat_check says
+ * so and names the place): callers leave models with NaN or infinity out. Nothing here returns NaN for finite input. */
 #ifndef MM_STAT_H
 #define MM_STAT_H
+
 #include "base/base.h"
+
+struct mm_mat {
+	const float *const *row; /* [k] borrowed rows of n floats */
+	size_t k, n;
+};
+
+/* ---- mat.c: checks, subsets, moments ---- */
+
+/* MM_ENONFINITE names row and text; MM_EINVAL when k or n is 0. */
+int mm_mat_check(const struct mm_mat *m, struct mm_err *err) MM_MUST_CHECK;
+bool mm_row_finite(const float *x, size_t n);
+/* Copies the texts sel[n_sel] of every row into one block out[k * n_sel] (row by row). */
+void mm_mat_gather(const struct mm_mat *m, const uint32_t *sel, size_t n_sel, float *out);
+/* Mean and population variance of the clipped row. */
+void mm_row_moments(const float *x, size_t n, double clip, double *mean, double *var);
+/* Means of the clipped columns, [n], as means over the rows. */
+void mm_col_means(const struct mm_mat *m, double clip, double *mean);
+/* The q-quantile (linear interpolation between order statistics, as NumPy's default) of all entries; exact. */
+int mm_quantile(const struct mm_mat *m, double q, double *out, struct mm_err *err) MM_MUST_CHECK;
+#define MM_NO_CLIP (-1.0 / 0.0) /* a threshold that raises nothing */
+
+/* ---- dist.c: distances ---- */
+
+double mm_kl_bits_per_byte(double two_kl, double mean_bytes); /* 0 when mean_bytes is not positive */
+/* two_kl of two rows; exactly 0 for equal rows. */
+double mm_dist_pair(const float *a, const float *b, size_t n, double clip);
+/* two_kl of x to every row, [k]. */
+void mm_dist_row(const struct mm_mat *m, const float *x, double clip, double *out);
+
+/* Lower triangle of a symmetric matrix with a zero diagonal: row[i][j] for j < i. Rows are separate blocks, so that one can
+ * be appended without moving the others. */
+struct mm_tri {
+	float **row; /* [k]; row[0] may be NULL */
+	size_t k;
+};
+static inline double mm_tri_get(const struct mm_tri *t, size_t i, size_t j)
+{
+	return i == j ? 0 : i > j ? (double)t->row[i][j] : (double)t->row[j][i];
+}
+int mm_tri_init(struct mm_tri *t, size_t k, struct mm_err *err) MM_MUST_CHECK; /* zeroed rows */
+void mm_tri_fini(struct mm_tri *t);					       /* zeroed is fine */
+/* two_kl of all pairs, in blocks through BLAS with f64 products; nearly equal rows again one by one. */
+int mm_dist_matrix(const struct mm_mat *m, double clip, struct mm_tri *out, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- knn.c: nearest neighbours from distances ---- */
+
+struct mm_near {
+	uint32_t i;
+	float d; /* in the unit of the distances given */
+};
+/* The `want` smallest of d[k], ascending, ties by index; `skip` is left out (SIZE_MAX: none). Returns how many. */
+size_t mm_knn_row(const double *d, size_t k, size_t skip, size_t want, struct mm_near *out);
+/* For all i: out[i * want ..]; want must be below k. */
+int mm_knn_all(const struct mm_tri *t, size_t want, struct mm_near *out, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- pca.c: principal components from the Gram matrix ---- */
+
+#define MM_PCA_VAR_MAX 64
+struct mm_pca {
+	size_t k, n, dims;
+	double clip;
+	double *col_mean; /* [n] means of the clipped columns */
+	float *axis;	  /* [dims, n] unit vectors; an axis beyond the rank is all 0 */
+	double *coord;	  /* [k, dims] in sqrt(nats per text): squared distances tend to two_kl as dims grows */
+	double total_var; /* sum of the squared coordinates over all dimensions, divided by k */
+	size_t n_ratio;	  /* explained shares of the leading components */
+	double ratio[MM_PCA_VAR_MAX];
+	size_t dims90, dims95; /* components for 90 and 95 % of the variance; 0 when there is none */
+};
+/* dims is what the caller wants (2, 3, ...), also when the data has fewer: the rest is 0. Signs: the largest component of
+ * the k coordinates is positive. `dist` is the result of mm_dist_matrix with the same clip. */
+int mm_pca_fit(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *dist, double clip, size_t dims,
+	struct mm_err *err) MM_MUST_CHECK;
+void mm_pca_fini(struct mm_pca *p);
+/* Coordinates of a further row in the frozen basis, [dims]. For a row of the fit they equal its coord. */
+void mm_pca_place(const struct mm_pca *p, const float *x, double *coord);
+
+/* ---- align.c: Procrustes, displacement ---- */
+
+struct mm_motion { /* y ~ scale * R (x - from) + to */
+	size_t dims;
+	double rot[9]; /* [dims, dims], a rotation, with a reflection where that fits better; dims <= 3 */
+	double scale;
+	double from[3], to[3];
+};
+/* Least squares over the k common points x[k, dims] -> y[k, dims]. k = 0: identity; with_scale false: scale 1. */
+int mm_align_fit(struct mm_motion *mo, size_t k, size_t dims, const double *x, const double *y, bool with_scale,
+	struct mm_err *err) MM_MUST_CHECK;
+void mm_align_apply(const struct mm_motion *mo, size_t k, double *x /* [k, dims] in place */);
+/* Quantile of the k lengths |x_i - y_i|. */
+int mm_displacement(size_t k, size_t dims, const double *x, const double *y, double q, double *out, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- isolate.c: far from every neighbour ---- */
+
+#define MM_ISOLATE_MIN_MODELS 8
+struct mm_isolate_rule {
+	double z_min;	      /* robust z of log nearest distance among all models */
+	double unexplained_min; /* two_kl to the nearest over the sum of both variances over the texts: 0 same, 1 unrelated */
+	size_t k_lof;
+};
+extern const struct mm_isolate_rule mm_isolate_default;
+struct mm_isolation {
+	double nearest;	    /* two_kl to the nearest other model */
+	size_t nearest_i;
+	double z;	    /* robust z of log(nearest): median and MAD of the others, MAD never below a floor */
+	double unexplained; /* smallest over the other models */
+	double lof;	    /* local outlier factor over sqrt(two_kl); about 1 inside a population */
+	bool isolated;
+};
+/* out[k]. Below MM_ISOLATE_MIN_MODELS all are said to be not isolated and z, lof are 0. var: mm_row_moments of each. */
+int mm_isolate(const struct mm_tri *t, const double *var, const struct mm_isolate_rule *rule, struct mm_isolation *out,
+	struct mm_err *err) MM_MUST_CHECK;
+
 #endif
