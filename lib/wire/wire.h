@@ -5,14 +5,18 @@
 
 #include "base/base.h"
 
-/* ---- msg.c: the command table ----
+/* ---- msg.c: the command table; msg_parse.c: requests and replies as bytes ----
  *
  * Request   one frame  {"v":1, "id":N, "cmd":"near", ...arguments}
  * Reply     first frame {"v":1, "id":N, "ok":true, "cmd":..., ...body} or {"v":1, "id":N, "ok":false,
- *           "error":{"code":"not_found","text":"..."}}; bulk data follow as further messages, see "bulk".
- * Every argument of every command stands in the table: an unknown key, a missing one or a wrong type is refused by
- * name. */
+ *           "error":{"code":"not_found","text":"..."}}. The body's keys stand beside the envelope's, so a body must not
+ *           use v, id, ok, cmd, error, bulk at its top level (nested objects may).
+ * Bulk      the reply of a bulk command holds "bulk":{"handle":H,"bytes":B}; the client then asks `chunk` {handle,
+ * offset} until it has B bytes; such a reply has one binary frame (at most MM_CHUNK_MAX bytes) behind its JSON. Every
+ * argument of every command stands in the table: an unknown key, a missing one or a wrong type is refused by name. */
 #define MM_WIRE_VERSION 1
+#define MM_REQUEST_MAX	(UINT32_C(64) << 10) /* bytes of a request frame */
+#define MM_CHUNK_MAX	(UINT32_C(1) << 20)  /* bytes of a bulk frame */
 
 enum mm_access { MM_READ, MM_WRITE };
 
@@ -21,34 +25,44 @@ struct mm_arg {
 	const char *name;
 	enum mm_arg_type type;
 	bool required;
-	double min, max; /* for INT and NUM */
+	double min, max;     /* INT, NUM: value; STR: bytes; both 0: any value, strings up to 4096 bytes */
+	const char *choices; /* STR: "ack|resolve|reopen"; NULL: any */
 	const char *help;
 };
+#define MM_CMD_MAX_ARGS 8
 struct mm_cmd {
 	const char *name;
 	enum mm_access access;
-	bool bulk; /* the reply has binary chunks behind it */
+	bool bulk; /* the reply names a handle whose bytes are fetched with `chunk` */
 	const char *help;
-	struct mm_arg arg[8]; /* up to the first with a NULL name */
+	struct mm_arg arg[MM_CMD_MAX_ARGS + 1]; /* up to the first with a NULL name */
 };
 extern const struct mm_cmd mm_cmds[];
 extern const size_t mm_n_cmds;
-const struct mm_cmd *mm_cmd_find(const char *name); /* NULL: unknown */
+const struct mm_cmd *mm_cmd_find(const char *name);	/* NULL: unknown */
+const char *mm_access_name(enum mm_access a);		/* "read", "write" */
+const char *mm_arg_type_name(enum mm_arg_type t);	/* "a string", ... */
+json_t *mm_cmds_json(struct mm_err *err) MM_MUST_CHECK; /* the table for other programs: {"commands":[...]} */
 
 struct mm_request {
 	const struct mm_cmd *cmd;
 	int64_t id;
-	json_t *body; /* owned: the whole request object */
+	json_t *body; /* owned: the whole request object; every argument of the table has been checked */
 };
 /* Parses and checks one request frame. On failure the id is still set when it could be read (else 0), for the error
- * reply. */
+ * reply. MM_EFORMAT: not JSON, MM_EUNSUPPORTED: version or command, MM_EINVAL: arguments. */
 int mm_request_parse(const void *data, size_t len, struct mm_request *out, struct mm_err *err) MM_MUST_CHECK;
 void mm_request_fini(struct mm_request *r);
 /* Builds a request: takes `args` (may be NULL). Caller decrefs. */
 json_t *mm_request_new(int64_t id, const char *cmd, json_t *args, struct mm_err *err) MM_MUST_CHECK;
-/* Builds replies; `body` is taken. Caller decrefs. */
+/* Builds replies; `body` is taken (NULL: empty); one that uses a key of the envelope is MM_EINTERNAL. Caller decrefs.
+ */
 json_t *mm_reply_ok(int64_t id, const char *cmd, json_t *body, struct mm_err *err) MM_MUST_CHECK;
 json_t *mm_reply_error(int64_t id, const struct mm_err *why);
+/* Takes a reply apart. 0: *body is the reply without its envelope (owned). -1: malformed, or an error reply, and then
+ * err has the daemon's own code and text and *refused is true. *id is set when it could be read, else -1. */
+int mm_reply_parse(
+	const void *data, size_t len, int64_t *id, json_t **body, bool *refused, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- frame.c: the scorer's stream ----
  *
@@ -98,10 +112,25 @@ int mm_frame_in_next(struct mm_frame_in *i, struct mm_frame *out, struct mm_err 
 bool mm_frame_in_done(const struct mm_frame_in *i);
 void mm_frame_in_free(struct mm_frame_in *i);
 
-/* ---- event.c: what PUB sends ----
+/* ---- msg_parse.c, events: what PUB sends ----
  *
- * Two frames: topic ("model", "job", "alert", "map", "status") and JSON {"v":1, "boot":hex, "seq":N, "time":unix,
- * "type":topic, ...}. seq counts every event of one run of the daemon (boot changes with it): a gap means lost events,
- * and the client asks `events_since {boot, seq}` on the control or query socket for what it missed. */
+ * Two frames: topic and JSON {"v":1, "boot":hex, "seq":N, "time":unix, "type":topic, ...}. seq counts every event of
+ * one run of the daemon (boot changes with it): a gap means lost events, and the client asks `events_since` {boot, seq}
+ * on the control or query socket for what it missed. Bodies, beside the envelope: "model"      the object that `models`
+ * shows "job"        the object that `queue` shows: {"id","model","state","reason","progress","eta_s",...} "alert" the
+ * object that `alerts` shows "map"        {"epoch","method",...}: a new epoch "status"     anything else worth a line:
+ * {"text":...} "heartbeat"  nothing; not numbered itself: its seq is that of the last event, so that a lost last one
+ * shows */
+#define MM_HEARTBEAT_S 2.0 /* seconds between heartbeats */
+
+struct mm_event_head {
+	const char *boot, *type; /* borrowed from the JSON */
+	int64_t seq, time;
+};
+/* `body` is taken (NULL: empty). Caller decrefs. */
+json_t *mm_event_new(
+	const char *boot, int64_t seq, int64_t time, const char *type, json_t *body, struct mm_err *err) MM_MUST_CHECK;
+/* Reads the envelope of an event; it stays in `event`. */
+int mm_event_head(const json_t *event, struct mm_event_head *out, struct mm_err *err) MM_MUST_CHECK;
 
 #endif

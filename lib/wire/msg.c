@@ -1,0 +1,133 @@
+/* msg.c - the command table: every command with its access, its arguments and one line of help.
+ *
+ * The daemon checks requests against it, the client's `help`, its completion and the manual are made from it, and other
+ * programs get it from the daemon itself (command `commands`). Adding a command is one row here, one handler in the
+ * daemon's table.
+ */
+#include "wire/wire.h"
+
+#include <string.h>
+
+#define NAME(n, h)                                                                                                     \
+	{                                                                                                              \
+		.name = n, .type = MM_ARG_STR, .required = true, .min = 1, .max = 4096, .help = h                      \
+	}
+#define FLAG(n, h)                                                                                                     \
+	{                                                                                                              \
+		.name = n, .type = MM_ARG_BOOL, .help = h                                                              \
+	}
+#define EPOCH                                                                                                          \
+	{                                                                                                              \
+		.name = "epoch", .type = MM_ARG_INT, .min = 1, .max = 9e15, .help = "map epoch; default: the current"  \
+	}
+
+const struct mm_cmd mm_cmds[] = {
+	{ "status", MM_READ, false, "version, uptime, text set, queue counts, map epoch", { { 0 } } },
+	{ "models", MM_READ, false, "every model with its state, score and metadata", { { 0 } } },
+	{ "show", MM_READ, false, "everything known about one model", { NAME("name", "model") } },
+	{ "near", MM_READ, false, "nearest relatives of a model, nearest first",
+		{ NAME("name", "model"), { .name = "k",
+						 .type = MM_ARG_INT,
+						 .min = 1,
+						 .max = 1e6,
+						 .help = "how many neighbours; default 10" } } },
+	{ "dist", MM_READ, false, "distance of two models", { NAME("a", "one model"), NAME("b", "the other model") } },
+	{ "map", MM_READ, false, "places of all models in an epoch", { EPOCH } },
+	{ "epochs", MM_READ, false, "the map epochs there are", { { 0 } } },
+	{ "queue", MM_READ, false, "what waits, runs or failed, and why",
+		{ FLAG("all", "finished and cancelled jobs too") } },
+	{ "alerts", MM_READ, false, "alerts that are open or acknowledged", { FLAG("all", "resolved ones too") } },
+	{ "export", MM_READ, true, "vectors (npy), names (one a line) or coordinates (csv)",
+		{ { .name = "what",
+			  .type = MM_ARG_STR,
+			  .required = true,
+			  .choices = "vectors|names|coords",
+			  .help = "what to export" },
+			EPOCH } },
+	{ "events_since", MM_READ, false, "events after `seq` of the run `boot`; without them only where we are",
+		{ { .name = "boot", .type = MM_ARG_STR, .min = 0, .max = 64, .help = "the daemon's run" },
+			{ .name = "seq", .type = MM_ARG_INT, .min = 0, .max = 9e15, .help = "last event seen" } } },
+	{ "commands", MM_READ, false, "this table", { { 0 } } },
+	{ "chunk", MM_READ, false, "the next bytes of a bulk reply, in a binary frame",
+		{ { .name = "handle",
+			  .type = MM_ARG_INT,
+			  .required = true,
+			  .min = 1,
+			  .max = 9007199254740991.0,
+			  .help = "as the bulk reply says" },
+			{ .name = "offset",
+				.type = MM_ARG_INT,
+				.required = true,
+				.min = 0,
+				.max = 9007199254740991.0,
+				.help = "bytes from the start" } } },
+	{ "alert", MM_WRITE, false, "acknowledge, resolve, reopen or show an alert",
+		{ { .name = "action",
+			  .type = MM_ARG_STR,
+			  .required = true,
+			  .choices = "ack|resolve|reopen|show",
+			  .help = "what to do" },
+			{ .name = "id", .type = MM_ARG_INT, .required = true, .min = 1, .max = 9e15, .help = "alert" },
+			{ .name = "note", .type = MM_ARG_STR, .min = 0, .max = 2000, .help = "a remark to keep" } } },
+	{ "retry", MM_WRITE, false, "queue a failed, cancelled or never ready model again", { NAME("name", "model") } },
+	{ "cancel", MM_WRITE, false, "take a job out of the queue, or stop it", { NAME("name", "model") } },
+	{ "rescore", MM_WRITE, false, "score a model again", { NAME("name", "model") } },
+	{ "refit", MM_WRITE, false, "make a new map epoch from all models", { { 0 } } },
+	{ "backup", MM_WRITE, true, "a consistent copy of the store", { { 0 } } },
+};
+const size_t mm_n_cmds = MM_COUNT(mm_cmds);
+
+const struct mm_cmd *mm_cmd_find(const char *name)
+{
+	for (size_t i = 0; i < mm_n_cmds; i++)
+		if (!strcmp(mm_cmds[i].name, name))
+			return &mm_cmds[i];
+	return NULL;
+}
+
+const char *mm_access_name(enum mm_access a)
+{
+	return a == MM_READ ? "read" : "write";
+}
+
+const char *mm_arg_type_name(enum mm_arg_type t)
+{
+	static const char *const names[] = { [MM_ARG_STR] = "a string",
+		[MM_ARG_INT] = "an integer",
+		[MM_ARG_NUM] = "a number",
+		[MM_ARG_BOOL] = "true or false" };
+	return names[t];
+}
+
+static json_t *arg_json(const struct mm_arg *a)
+{
+	json_t *o = json_pack("{s:s, s:s, s:b, s:s}", "name", a->name, "type", mm_arg_type_name(a->type), "required",
+		a->required, "help", a->help);
+	if (o && a->choices)
+		json_object_set_new(o, "choices", json_string(a->choices));
+	if (o && (a->type == MM_ARG_INT || a->type == MM_ARG_NUM) && a->max > a->min) {
+		json_object_set_new(o, "min", json_real(a->min));
+		json_object_set_new(o, "max", json_real(a->max));
+	}
+	return o;
+}
+
+json_t *mm_cmds_json(struct mm_err *err)
+{
+	json_t *list = json_array(), *out = NULL;
+	for (size_t i = 0; list && i < mm_n_cmds; i++) {
+		const struct mm_cmd *c = &mm_cmds[i];
+		json_t *args = json_array();
+		for (const struct mm_arg *a = c->arg; args && a->name; a++)
+			json_array_append_new(args, arg_json(a));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:b, s:s, s:o}", "name", c->name, "access",
+				      mm_access_name(c->access), "bulk", c->bulk, "help", c->help, "args", args));
+	}
+	if (list && json_array_size(list) == mm_n_cmds)
+		out = json_pack("{s:O}", "commands", list);
+	json_decref(list);
+	if (!out)
+		mm_fail(err, MM_ENOMEM, "out of memory for the command table");
+	return out;
+}
