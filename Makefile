@@ -19,7 +19,7 @@ BUILD     ?= build
 OUT       := $(BUILD)/$(MODE)$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(filter 0,$(DNNL)),-nodnnl)$(if $(findstring clang,$(CC)),-clang)
 
 WARN      := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
-             -Wno-format-nonliteral -Wundef -Wno-unknown-pragmas $(if $(WERROR),-Werror)
+             -Wno-format-nonliteral -Wundef -Wno-unknown-pragmas -Wno-psabi $(if $(WERROR),-Werror)
 OPT_release := -O2 -g
 OPT_debug   := -O0 -g3
 OPT_tsan    := -O1 -g -fsanitize=thread

@@ -377,11 +377,6 @@ struct mm_model {
 	float *head_b;		 /* [n_vocab] or NULL */
 	float *pos;		 /* [n_pos, n_embd] or NULL */
 	float *alibi;		 /* [n_head] slopes or NULL */
-	/* adapter: adds its part to rows that were just read; NULL: none (lora.c) */
-	int (*patch)(void *ctx, const struct mm_tensor *t, uint64_t row0, uint64_t n_row, uint64_t n_col, float *dst, struct mm_err *err);
-	void *patch_ctx;
-	void (*patch_free)(void *ctx);
-	double gemm_seconds;
 };
 
 int mm_bind_make(struct mm_bind *b, const struct mm_family *fam, const struct mm_hp *hp, const struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;

@@ -42,8 +42,6 @@ int mm_dposv(size_t n, size_t k, double *a, double *b, struct mm_err *err) MM_MU
 int mm_dgesdd(size_t m, size_t n, double *a, double *s, double *u, double *vt, struct mm_err *err) MM_MUST_CHECK;
 void mm_threads_set(unsigned n); /* for BLAS, oneDNN and our own loops; 0: all cores */
 unsigned mm_threads(void);
-/* OpenBLAS on one thread from now on: for programs whose own loops are parallel and call mm_sgemm inside. */
-void mm_blas_single(void);
 
 /* ---- blas_lin.c: y = x W^T + bias on token tiles of fixed height ----
  *
@@ -59,10 +57,11 @@ void mm_lin_free(struct mm_lin *lin);
 size_t mm_lin_out(const struct mm_lin *lin);
 size_t mm_lin_in(const struct mm_lin *lin);
 size_t mm_lin_bytes(const struct mm_lin *lin); /* memory held */
-/* x: [MM_TILE, n_in], y: [MM_TILE, n_out], both row-major and not overlapping; add: y += instead of y =. */
-void mm_lin_tile(const struct mm_lin *lin, const float *x, size_t ldx, float *y, size_t ldy, bool add);
+/* x: [MM_TILE, n_in], y: [MM_TILE, n_out], both dense row-major and not overlapping. Any number of threads at once. A product that
+ * fails for want of memory fills y with NaN. */
+void mm_lin_tile(const struct mm_lin *lin, const float *x, float *y);
 /* All tiles of n_row (a multiple of MM_TILE) rows, in parallel; not inside a parallel region. */
-void mm_lin_rows(const struct mm_lin *lin, size_t n_row, const float *x, size_t ldx, float *y, size_t ldy, bool add);
+void mm_lin_rows(const struct mm_lin *lin, size_t n_row, const float *x, float *y);
 const char *mm_lin_kernel(enum mm_dtype compute); /* "onednn brgemm:avx512_core", "openblas SkylakeX" */
 bool mm_lin_can(enum mm_dtype compute);		  /* BF16: only where the CPU has it in hardware */
 
