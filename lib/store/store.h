@@ -73,6 +73,7 @@ struct mm_model_rec { /* strings are owned by the record: mm_model_rec_fini */
 	uint64_t missing_bytes;
 	int64_t first_seen, state_since, scored_at, modified; /* unix seconds; modified: newest mtime of the files */
 	struct mm_hash quick, full;			      /* zero: not known */
+	struct mm_hash files; /* names, sizes, mtimes and inodes of the files that were probed; zero: not known */
 	char *family, *architecture, *dtype, *container, *compute, *scorer, *base_claimed;
 	uint64_t params, bytes, context, vocab;
 	uint64_t n_tokens, n_cut;	   /* scored tokens over all texts; texts cut at the context */
@@ -91,6 +92,9 @@ int mm_model_rec_dup(struct mm_model_rec *to, const struct mm_model_rec *from, s
 int mm_model_put(struct mm_txn *t, struct mm_model_rec *r, struct mm_err *err) MM_MUST_CHECK;
 int mm_model_get(
 	struct mm_txn *t, uint64_t id, struct mm_model_rec *out, struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT */
+/* Removes the record, its index entries and its arrays (a waiting record that turns out to be a renamed older one).
+ * Deleting what is not there is no error. */
+int mm_model_del(struct mm_txn *t, uint64_t id, struct mm_err *err) MM_MUST_CHECK;
 /* Calls fn for every model by id; a damaged record is reported to `bad` (may be NULL) and passed over. */
 int mm_model_each(struct mm_txn *t, int (*fn)(const struct mm_model_rec *r, void *ctx, struct mm_err *err),
 	void (*bad)(uint64_t id, const char *why, void *ctx), void *ctx, struct mm_err *err) MM_MUST_CHECK;

@@ -69,7 +69,7 @@ int mm_reply_parse(
  * The stream starts with "MMS1" and is a row of frames: type u8, reserved u8[3] = 0, length u32, payload. Types:
  *   'P' progress  JSON {"stage","done","total","tokens","tokens_total","tokens_per_s","eta_s"}
  *   'A' array     u16 name length, name, u8 dtype (enum mm_array_type), u8 n_dim, u64 dim[n_dim], data little-endian
- *   'M' metadata  JSON (one frame)
+ *   'M' metadata  JSON (one frame), see below
  *   'E' error     JSON {"code","text"}: the last frame before 'Z' of a failed job
  *   'Z' end       XXH3-128 of every byte before this frame's header: low u64, high u64
  * An array of one name comes once; n_dim 0 is one element. JSON frames have at most 16 MiB. Frames larger than
