@@ -27,10 +27,10 @@ enum mm_ckpt_flags {
 
 /* What stands in the way of opening, for the probe's answer. Zeroed: nothing. */
 struct mm_ckpt_why {
-	char code[24];	   /* "no_config", "no_weights", "truncated", "missing_shard", "empty_blocks", "bad_config", ... */
-	char file[256];	   /* relative to the checkpoint's directory */
-	uint64_t missing;  /* bytes */
-	bool may_pass;	   /* somebody may still be writing: waiting, not failed */
+	char code[24];	/* "no_config", "no_weights", "truncated", "missing_shard", "empty_blocks", "bad_config", ... */
+	char file[256]; /* relative to the checkpoint's directory */
+	uint64_t missing; /* bytes */
+	bool may_pass;	  /* somebody may still be writing: waiting, not failed */
 };
 
 struct mm_ckpt *mm_ckpt_open_ex(const char *path, const char *search_dir, unsigned flags, struct mm_ckpt_why *why,
@@ -51,8 +51,20 @@ void mm_shape_format(unsigned n_dim, const uint64_t *dim, char *out, size_t cap)
 /* ---- gguf.c: typed metadata (tokenizers, families) ---- */
 
 enum mm_gguf_type {
-	MM_GGUF_U8, MM_GGUF_I8, MM_GGUF_U16, MM_GGUF_I16, MM_GGUF_U32, MM_GGUF_I32, MM_GGUF_F32, MM_GGUF_BOOL,
-	MM_GGUF_STRING, MM_GGUF_ARRAY, MM_GGUF_U64, MM_GGUF_I64, MM_GGUF_F64, MM_GGUF_TYPE_COUNT
+	MM_GGUF_U8,
+	MM_GGUF_I8,
+	MM_GGUF_U16,
+	MM_GGUF_I16,
+	MM_GGUF_U32,
+	MM_GGUF_I32,
+	MM_GGUF_F32,
+	MM_GGUF_BOOL,
+	MM_GGUF_STRING,
+	MM_GGUF_ARRAY,
+	MM_GGUF_U64,
+	MM_GGUF_I64,
+	MM_GGUF_F64,
+	MM_GGUF_TYPE_COUNT
 };
 
 /* Metadata of a .gguf file alone (the first part of a split one); the view of an open checkpoint is mm_ckpt_gguf().
@@ -60,8 +72,8 @@ enum mm_gguf_type {
 struct mm_gguf *mm_gguf_open(const char *path, struct mm_err *err) MM_MUST_CHECK;
 void mm_gguf_close(struct mm_gguf *g);
 bool mm_gguf_has(const struct mm_gguf *g, const char *key);
-/* Getters in the manner of mm_json_get_*: an absent key leaves *out alone and returns 0; a value of another type, or one
- * out of range, is an error that names the key. Any integer type serves get_i64; f32 and f64 serve get_double. */
+/* Getters in the manner of mm_json_get_*: an absent key leaves *out alone and returns 0; a value of another type, or
+ * one out of range, is an error that names the key. Any integer type serves get_i64; f32 and f64 serve get_double. */
 int mm_gguf_get_i64(const struct mm_gguf *g, const char *key, int64_t min, int64_t max, int64_t *out,
 	struct mm_err *err) MM_MUST_CHECK;
 int mm_gguf_get_u32(const struct mm_gguf *g, const char *key, uint32_t *out, struct mm_err *err) MM_MUST_CHECK;
@@ -70,8 +82,8 @@ int mm_gguf_get_f32(const struct mm_gguf *g, const char *key, float *out, struct
 int mm_gguf_get_double(const struct mm_gguf *g, const char *key, double *out, struct mm_err *err) MM_MUST_CHECK;
 int mm_gguf_get_bool(const struct mm_gguf *g, const char *key, bool *out, struct mm_err *err) MM_MUST_CHECK;
 /* Not NUL-terminated, may be invalid UTF-8 and hold NULs. */
-int mm_gguf_get_str(const struct mm_gguf *g, const char *key, const char **s, size_t *len,
-	struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_str(
+	const struct mm_gguf *g, const char *key, const char **s, size_t *len, struct mm_err *err) MM_MUST_CHECK;
 /* Arrays. Absent: n stays as it was (set it to 0 before). Numbers are unaligned little-endian: copy out with the
  * functions below. Any integer element type serves i64_at; f32/f64 elements serve f32_at. */
 struct mm_gguf_array {
@@ -83,13 +95,111 @@ struct mm_gguf_array {
 int mm_gguf_get_array(const struct mm_gguf *g, const char *key, enum mm_gguf_type type, struct mm_gguf_array *out,
 	struct mm_err *err) MM_MUST_CHECK;
 /* The same with any integer, or any float, element type. */
-int mm_gguf_get_ints(const struct mm_gguf *g, const char *key, struct mm_gguf_array *out,
-	struct mm_err *err) MM_MUST_CHECK;
-int mm_gguf_get_floats(const struct mm_gguf *g, const char *key, struct mm_gguf_array *out,
-	struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_ints(
+	const struct mm_gguf *g, const char *key, struct mm_gguf_array *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_gguf_get_floats(
+	const struct mm_gguf *g, const char *key, struct mm_gguf_array *out, struct mm_err *err) MM_MUST_CHECK;
 int64_t mm_gguf_i64_at(const struct mm_gguf_array *a, size_t i); /* i < n; u64 beyond the range: INT64_MAX */
 double mm_gguf_f64_at(const struct mm_gguf_array *a, size_t i);
 /* Strings one after the other: start with `*off` = 0; false at the end. The bytes are borrowed, not NUL-terminated. */
 bool mm_gguf_str_next(const struct mm_gguf_array *a, size_t *off, const char **s, size_t *len);
+
+/* ---- for the container files only: a checkpoint while it is being put together ---- */
+
+struct mm_ckpt_file {
+	char *name; /* relative to dir, as messages show it */
+	char *path;
+	uint64_t size, dev, ino;
+	int64_t mtime_ns;
+	uint8_t *map;  /* NULL: MM_CKPT_NOMAP, or empty */
+	int fd;	       /* MM_CKPT_NOMAP and not too many files: kept open; else -1 */
+	uint64_t data; /* where tensor data begin */
+};
+struct mm_lora;
+struct mm_ckpt {
+	enum mm_container container;
+	unsigned flags;
+	char *path, *dir; /* dir: where the files' names are relative to */
+	json_t *config;
+	struct mm_ckpt_file *file;
+	size_t n_file, cap_file;
+	struct mm_tensor *tensor;
+	size_t n_tensor, cap_tensor;
+	uint32_t *slot; /* open addressing over names: index + 1, 0 = free; n_slot is a power of two >= 2 n_tensor */
+	size_t n_slot;
+	struct mm_arena *arena; /* names */
+	struct mm_gguf *gguf;
+	struct mm_lora *lora;
+};
+
+/* ckpt.c */
+/* Says why; always -1, so that it can be returned after mm_fail. `why` keeps the first reason. */
+int mm_ckpt_blame(struct mm_ckpt_why *why, const char *code, const char *file, uint64_t missing, bool may_pass);
+/* Opens `name` below dir as a weight file: regular, sized, mapped unless MM_CKPT_NOMAP. Returns a descriptor for
+ * reading the header (caller closes) and appends to file[]; -1 on failure. */
+int mm_ckpt_file_add(struct mm_ckpt *ck, const char *name, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
+/* Reads exactly n bytes at `off`; a short file is MM_ETRUNC. */
+int mm_pread_full(int fd, void *dst, size_t n, uint64_t off, const char *name, struct mm_err *err) MM_MUST_CHECK;
+/* Appends a tensor; its name (len bytes, checked for NUL and UTF-8 by the caller) is copied. A name that is there
+ * already is an error. */
+int mm_ckpt_tensor_add(
+	struct mm_ckpt *ck, const struct mm_tensor *t, const char *name, size_t len, struct mm_err *err) MM_MUST_CHECK;
+/* Product of the dimensions, and bytes from the dtype's blocks; overflow and rows that are no whole blocks are errors.
+ */
+int mm_tensor_size(struct mm_tensor *t, const char *name, struct mm_err *err) MM_MUST_CHECK;
+/* Whole JSON file of somebody else's: NaN and Infinity, which Python writes, become null and 1e308. */
+json_t *mm_ckpt_json(const char *dir, const char *name, size_t max, struct mm_ckpt_why *why, const char *code,
+	struct mm_err *err) MM_MUST_CHECK;
+/* true when `p[0..n)` has a run of zero bytes that no text and no header has: space set aside, not yet written */
+bool mm_ckpt_unwritten(const void *p, size_t n);
+
+/* safetensors.c: adds the file's tensors */
+int mm_safetensors_read(
+	struct mm_ckpt *ck, const char *name, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
+/* The header alone (n bytes of JSON, a file of `size` bytes in all) into file number `file`; for the fuzzer too. */
+int mm_safetensors_parse(struct mm_ckpt *ck, unsigned file, const uint8_t *header, size_t n, struct mm_ckpt_why *why,
+	struct mm_err *err) MM_MUST_CHECK;
+
+/* shards.c: model.safetensors, or the shards of the index */
+int mm_shards_read(struct mm_ckpt *ck, const char *stem, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
+/* Names of the shards that an index lists, sorted, each once; every one a plain file name. Free each and the array. */
+int mm_shards_list(const json_t *index, const char *what, char ***name, size_t *n, struct mm_err *err) MM_MUST_CHECK;
+void mm_shards_free(char **name, size_t n);
+
+/* gguf.c */
+struct mm_gguf_kv { /* one metadata value; everything points into mm_gguf.buf */
+	const char *key;
+	size_t key_len;
+	enum mm_gguf_type type, elem; /* elem: of an array */
+	size_t n;		      /* elements of an array, bytes of a string */
+	const uint8_t *data;
+	size_t size; /* bytes that the elements take */
+};
+struct mm_gguf {
+	uint8_t *buf; /* header, metadata and tensor infos, read with pread */
+	size_t n_buf;
+	uint64_t n_tensor;
+	size_t infos;	       /* where the tensor infos begin in buf */
+	struct mm_gguf_kv *kv; /* sorted by key */
+	size_t n_kv, cap_kv;
+};
+/* Reads the metadata of an open file of `size` bytes; `name` is for messages. */
+struct mm_gguf *mm_gguf_load(
+	int fd, uint64_t size, const char *name, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
+/* Makes sure that the first n bytes of the file are in buf. */
+int mm_gguf_more(
+	struct mm_gguf *g, int fd, uint64_t size, size_t n, const char *name, struct mm_err *err) MM_MUST_CHECK;
+/* The metadata as one flat object; long arrays and strings left out. */
+json_t *mm_gguf_json(const struct mm_gguf *g, struct mm_err *err) MM_MUST_CHECK;
+
+/* gguf_read.c: fills a checkpoint from one or several parts */
+int mm_gguf_read(struct mm_ckpt *ck, const char *path, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
+
+/* lora.c */
+int mm_lora_read(struct mm_ckpt *ck, const char *dir, const char *search_dir, struct mm_ckpt_why *why,
+	struct mm_err *err) MM_MUST_CHECK;
+/* Adds the overlay's values of elements [first, first + n) to dst. */
+void mm_lora_apply(const void *overlay, const struct mm_tensor *t, uint64_t first, size_t n, float *dst);
+void mm_lora_free(struct mm_lora *l);
 
 #endif
