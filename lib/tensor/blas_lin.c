@@ -32,6 +32,26 @@ struct mm_lin {
 #endif
 };
 
+struct local {
+#if MM_DNNL
+	dnnl_stream_t stream;
+#endif
+	void *p; /* scratch */
+	size_t cap;
+};
+static _Thread_local struct local local;
+
+static void *local_scratch(size_t n)
+{
+	if (n > local.cap) {
+		size_t cap = (n + 65535) / 65536 * 65536;
+		free(local.p);
+		local.p = aligned_alloc(4096, cap);
+		local.cap = local.p ? cap : 0;
+	}
+	return local.p;
+}
+
 /* ---- oneDNN: the C interface changed between 2.x and 3.x in how descriptors are passed ---- */
 
 #if MM_DNNL
@@ -66,29 +86,11 @@ static void engine_init(void)
 		engine = NULL;
 }
 
-struct local {
-	dnnl_stream_t stream;
-	void *p; /* scratch */
-	size_t cap;
-};
-static _Thread_local struct local local;
-
 static dnnl_stream_t local_stream(void)
 {
 	if (!local.stream && dnnl_stream_create(&local.stream, engine, dnnl_stream_default_flags) != dnnl_success)
 		local.stream = NULL;
 	return local.stream;
-}
-
-static void *local_scratch(size_t n)
-{
-	if (n > local.cap) {
-		size_t cap = (n + 65535) / 65536 * 65536;
-		free(local.p);
-		local.p = aligned_alloc(4096, cap);
-		local.cap = local.p ? cap : 0;
-	}
-	return local.p;
 }
 
 static bool md_strided(dnnl_memory_desc_t *m, size_t r, size_t c, size_t sr, size_t sc, dnnl_data_type_t t)
@@ -263,26 +265,33 @@ static bool onednn_run(const struct mm_lin *lin, const float *x, float *y)
 
 /* ---- both ---- */
 
-static void openblas_run(const struct mm_lin *lin, const float *x, float *y)
+/* The product is made as (W x^T) and turned round afterwards: OpenBLAS kernels treat the places along the vector
+ * dimension alike, but not along the other one (Haswell's sums rows 0-5 and 6-11 of twelve in different orders). */
+static bool openblas_run(const struct mm_lin *lin, const float *x, float *y)
 {
-	if (lin->bias)
-		for (size_t i = 0; i < MM_TILE; i++)
-			memcpy(y + i * lin->n_out, lin->bias, lin->n_out * sizeof(float));
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, MM_TILE, (int)lin->n_out, (int)lin->n_in, 1, x,
-		(int)lin->n_in, lin->w, (int)lin->n_in, lin->bias ? 1 : 0, y, (int)lin->n_out);
+	float *t = local_scratch(lin->n_out * MM_TILE * sizeof(float));
+	if (!t)
+		return false;
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)lin->n_out, MM_TILE, (int)lin->n_in, 1, lin->w,
+		(int)lin->n_in, x, (int)lin->n_in, 0, t, MM_TILE);
+	for (size_t r0 = 0; r0 < MM_TILE; r0 += 16)
+		for (size_t o = 0; o < lin->n_out; o++) {
+			float b = lin->bias ? lin->bias[o] : 0;
+			for (size_t r = r0; r < r0 + 16; r++)
+				y[r * lin->n_out + o] = t[o * MM_TILE + r] + b;
+		}
+	return true;
 }
 
 void mm_lin_tile(const struct mm_lin *lin, const float *x, float *y)
 {
 #if MM_DNNL
-	if (lin->prim) {
-		if (!onednn_run(lin, x, y))
-			for (size_t i = 0; i < MM_TILE * lin->n_out; i++)
-				y[i] = NAN;
-		return;
-	}
+	bool ok = lin->prim ? onednn_run(lin, x, y) : openblas_run(lin, x, y);
+#else
+	bool ok = openblas_run(lin, x, y);
 #endif
-	openblas_run(lin, x, y);
+	for (size_t i = 0; !ok && i < MM_TILE * lin->n_out; i++)
+		y[i] = NAN;
 }
 
 void mm_lin_rows(const struct mm_lin *lin, size_t n_row, const float *x, float *y)
