@@ -1,8 +1,8 @@
-/* blas_lin.c: y = x W^T + bias on tiles of MM_TILE rows; oneDNN with packed weights, or OpenBLAS.
+/* blas_lin.c: y = x W^T + bias on tiles of MM_TILE rows; oneDNN or OpenBLAS.
  *
- * Which one: oneDNN where it has a kernel for packed weights (brgemm: AVX-512 and up), because plain weights make its
- * rate erratic; else OpenBLAS. With ONEDNN_MAX_CPU_ISA set, oneDNN in any case, since OpenBLAS does not know that
- * bound. MM_GEMM=openblas|onednn decides by hand (tests, measurements). bf16 exists in oneDNN only.
+ * Which one: oneDNN where the build has it (packed weights from AVX-512 on, its own code generator below), unless it
+ * has nothing but reference loops for this machine; then, and in builds without it, OpenBLAS. MM_GEMM=openblas decides
+ * by hand (tests, measurements). bf16 exists in oneDNN only.
  *
  * A primitive is made for one thread (its plan does not depend on the number of threads) and gets its scratch from the
  * calling thread, so that any number of threads may run the same matrix at once. Streams and scratch are thread-local
@@ -55,18 +55,6 @@ static void *local_scratch(size_t n)
 /* ---- oneDNN: the C interface changed between 2.x and 3.x in how descriptors are passed ---- */
 
 #if MM_DNNL
-enum choice { BY_CPU, OPENBLAS, ONEDNN };
-
-static enum choice choice(void)
-{
-	const char *s = getenv("MM_GEMM");
-	if (s && !strcmp(s, "openblas"))
-		return OPENBLAS;
-	if (s && !strcmp(s, "onednn"))
-		return ONEDNN;
-	return getenv("ONEDNN_MAX_CPU_ISA") || getenv("DNNL_MAX_CPU_ISA") ? ONEDNN : BY_CPU;
-}
-
 #if DNNL_VERSION_MAJOR >= 3
 typedef const_dnnl_memory_desc_t md_ref;
 #define MD(m)	   (m)
@@ -201,11 +189,11 @@ static bool weights_pack(struct mm_lin *lin, const float *w, struct mm_err *err)
 /* false: oneDNN has nothing good for this; the caller takes OpenBLAS (or fails, when it must be oneDNN). */
 static bool onednn_make(struct mm_lin *lin, const float *w, struct mm_err *err)
 {
-	enum choice c = choice();
+	const char *hand = getenv("MM_GEMM");
 	pthread_once(&engine_once, engine_init);
-	if (!engine || (c == OPENBLAS && lin->compute == MM_F32) || !desc_make(lin))
+	if (!engine || (hand && !strcmp(hand, "openblas") && lin->compute == MM_F32) || !desc_make(lin))
 		return false;
-	if (c == BY_CPU && lin->compute == MM_F32 && !strstr(impl_name(lin), "brg"))
+	if (strstr(impl_name(lin), "ref"))
 		return false;
 	md_ref scratch = dnnl_primitive_desc_query_md(lin->pd, dnnl_query_scratchpad_md, 0);
 	lin->n_scratch = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
@@ -265,20 +253,29 @@ static bool onednn_run(const struct mm_lin *lin, const float *x, float *y)
 
 /* ---- both ---- */
 
-/* The product is made as (W x^T) and turned round afterwards: OpenBLAS kernels treat the places along the vector
- * dimension alike, but not along the other one (Haswell's sums rows 0-5 and 6-11 of twelve in different orders). */
+/* The product is made as W x^T, with 8 rows of zeros in front of the tile and behind it, and turned round afterwards:
+ * OpenBLAS's kernels for Haswell and Zen sum differently for the first and the last 8 places along the vector dimension
+ * (and for rows 0-5 and 6-11 of every twelve along the other one); what lies between is treated alike. */
+#define EDGE ((size_t)8)
+#define WIDE (MM_TILE + 2 * EDGE)
+
 static bool openblas_run(const struct mm_lin *lin, const float *x, float *y)
 {
-	float *t = local_scratch(lin->n_out * MM_TILE * sizeof(float));
+	size_t n_in = lin->n_in, n_out = lin->n_out;
+	float *t = local_scratch((n_out + n_in) * WIDE * sizeof(float));
 	if (!t)
 		return false;
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)lin->n_out, MM_TILE, (int)lin->n_in, 1, lin->w,
-		(int)lin->n_in, x, (int)lin->n_in, 0, t, MM_TILE);
+	float *wide = t + n_out * WIDE;
+	memset(wide, 0, EDGE * n_in * sizeof(float));
+	memcpy(wide + EDGE * n_in, x, MM_TILE * n_in * sizeof(float));
+	memset(wide + (EDGE + MM_TILE) * n_in, 0, EDGE * n_in * sizeof(float));
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n_out, (int)WIDE, (int)n_in, 1, lin->w, (int)n_in,
+		wide, (int)n_in, 0, t, (int)WIDE);
 	for (size_t r0 = 0; r0 < MM_TILE; r0 += 16)
-		for (size_t o = 0; o < lin->n_out; o++) {
+		for (size_t o = 0; o < n_out; o++) {
 			float b = lin->bias ? lin->bias[o] : 0;
 			for (size_t r = r0; r < r0 + 16; r++)
-				y[r * lin->n_out + o] = t[o * MM_TILE + r] + b;
+				y[r * n_out + o] = t[o * WIDE + EDGE + r] + b;
 		}
 	return true;
 }

@@ -33,8 +33,8 @@ static void check_shape(size_t n_out, size_t n_in, bool with_bias, enum mm_dtype
 	assert_non_null(lin);
 	mm_lin_tile(lin, x, y);
 	/* Every product and every sum is rounded: at most n_in + 1 roundings of the sum of magnitudes; bf16 rounds its
-	 * inputs to 8 bits besides. */
-	double unit = compute == MM_F32 ? ldexp(1, -24) * (double)(n_in + 1) : 1.01 * ldexp(1, -8);
+	 * inputs to 8 bits (2^-8 each) besides. */
+	double unit = compute == MM_F32 ? ldexp(1, -24) * (double)(n_in + 1) : 1.01 * ldexp(1, -7);
 	for (size_t r = 0; r < MM_TILE; r++)
 		for (size_t o = 0; o < n_out; o++) {
 			double s = with_bias ? (double)b[o] : 0, mag = fabs(s);
