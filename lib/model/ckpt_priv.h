@@ -19,6 +19,8 @@
 
 #include "model/model.h"
 
+#include <sys/stat.h>
+
 /* ---- ckpt.c: opening, finding, reading ---- */
 
 enum mm_ckpt_flags {
@@ -135,6 +137,11 @@ struct mm_ckpt {
 /* ckpt.c */
 /* Says why; always -1, so that it can be returned after mm_fail. `why` keeps the first reason. */
 int mm_ckpt_blame(struct mm_ckpt_why *why, const char *code, const char *file, uint64_t missing, bool may_pass);
+/* The same from errno; `absent` is the code of ENOENT. */
+void mm_ckpt_blame_errno(struct mm_ckpt_why *why, const char *name, const char *absent);
+/* Opens a regular file (following links) for reading; anything else is an error that never waits. */
+int mm_ckpt_open_file(const char *path, const char *name, const char *absent, struct stat *st, struct mm_ckpt_why *why,
+	struct mm_err *err) MM_MUST_CHECK;
 /* Opens `name` below dir as a weight file: regular, sized, mapped unless MM_CKPT_NOMAP. Returns a descriptor for
  * reading the header (caller closes) and appends to file[]; -1 on failure. */
 int mm_ckpt_file_add(struct mm_ckpt *ck, const char *name, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
@@ -166,7 +173,9 @@ int mm_shards_read(struct mm_ckpt *ck, const char *stem, struct mm_ckpt_why *why
 int mm_shards_list(const json_t *index, const char *what, char ***name, size_t *n, struct mm_err *err) MM_MUST_CHECK;
 void mm_shards_free(char **name, size_t n);
 
-/* gguf.c */
+/* gguf.c, gguf_kv.c */
+extern const uint8_t mm_gguf_type_bytes[MM_GGUF_TYPE_COUNT]; /* of a value; 0: not of fixed size */
+int mm_gguf_key_compare(const char *a, size_t n_a, const char *b, size_t n_b);
 struct mm_gguf_kv { /* one metadata value; everything points into mm_gguf.buf */
 	const char *key;
 	size_t key_len;

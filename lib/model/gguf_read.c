@@ -314,6 +314,16 @@ static int check_architecture(const struct mm_gguf *g, struct mm_err *err)
 	return n ? 0 : mm_fail(err, MM_EFORMAT, "key general.architecture is empty");
 }
 
+/* The types of the vocabulary's arrays, so that scoring given ids refuses the same files as scoring texts. */
+static int check_vocabulary(const struct mm_gguf *g, struct mm_err *err)
+{
+	struct mm_gguf_array a = { 0 };
+	return mm_gguf_get_array(g, "tokenizer.ggml.tokens", MM_GGUF_STRING, &a, err) ||
+	       mm_gguf_get_array(g, "tokenizer.ggml.merges", MM_GGUF_STRING, &a, err) ||
+	       mm_gguf_get_ints(g, "tokenizer.ggml.token_type", &a, err) ||
+	       mm_gguf_get_floats(g, "tokenizer.ggml.scores", &a, err);
+}
+
 int mm_gguf_read(struct mm_ckpt *ck, const char *name, struct mm_ckpt_why *why, struct mm_err *err)
 {
 	if (read_part(ck, name, &ck->gguf, why, err))
@@ -322,7 +332,8 @@ int mm_gguf_read(struct mm_ckpt *ck, const char *name, struct mm_ckpt_why *why, 
 		mm_ckpt_blame(why, "bad_weights", name, 0, false);
 		return -1;
 	}
-	if (check_architecture(ck->gguf, err) || !(ck->config = mm_gguf_json(ck->gguf, err))) {
+	if (check_architecture(ck->gguf, err) || check_vocabulary(ck->gguf, err) ||
+		!(ck->config = mm_gguf_json(ck->gguf, err))) {
 		mm_ckpt_blame(why, "bad_config", name, 0, false);
 		return mm_wrap(err, "%s", name);
 	}

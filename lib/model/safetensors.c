@@ -415,6 +415,8 @@ int mm_safetensors_parse(
 				if (skip(&x, &tmp, 1))
 					goto out;
 			} else if (read_tensor(&x, ck, file, &name, &tmp)) {
+				if (x.failed) /* the others name it already */
+					mm_wrap(err, "tensor %.200s", (const char *)name.data);
 				goto out;
 			}
 		} while (take(&x, ','));
