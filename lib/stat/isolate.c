@@ -64,6 +64,34 @@ static void lof_of(const struct mm_near *near, size_t k, size_t w, double *lrd, 
 	}
 }
 
+static double log_dist(double two_kl)
+{
+	return 0.5 * log(fmax(two_kl, NEAREST_FLOOR));
+}
+
+void mm_isolate_one(size_t self, size_t k, const double *d, const double *nearest, const double *var,
+	const struct mm_isolate_rule *rule, double *tmp, struct mm_isolation *out)
+{
+	size_t n = 0;
+	memset(out, 0, sizeof(*out));
+	out->unexplained = 1;
+	for (size_t j = 0; j < k; j++) {
+		if (j == self)
+			continue;
+		double both = var[self] + var[j];
+		out->unexplained = fmin(out->unexplained, both > 0 ? d[j] / both : 0);
+		if (n == 0 || d[j] < out->nearest) {
+			out->nearest = d[j];
+			out->nearest_i = j;
+		}
+		tmp[n++] = log_dist(nearest[j]);
+	}
+	if (k < MM_ISOLATE_MIN_MODELS)
+		return;
+	out->z = robust_z(log_dist(out->nearest), tmp, n, tmp + k);
+	out->isolated = out->z >= rule->z_min && out->unexplained >= rule->unexplained_min;
+}
+
 int mm_isolate(const struct mm_tri *t, const double *var, const struct mm_isolate_rule *rule, struct mm_isolation *out,
 	struct mm_err *err)
 {
@@ -72,35 +100,23 @@ int mm_isolate(const struct mm_tri *t, const double *var, const struct mm_isolat
 	if (k < 2)
 		return 0;
 	struct mm_near *near = mm_calloc(k * w, sizeof(*near), err);
-	double *lg = near ? mm_calloc(4 * k, sizeof(*lg), err) : NULL;
-	if (!lg || mm_knn_all(t, w, near, err)) {
-		mm_free(lg);
+	double *d = near ? mm_calloc(5 * k, sizeof(*d), err) : NULL;
+	if (!d || mm_knn_all(t, w, near, err)) {
+		mm_free(d);
 		mm_free(near);
 		return -1;
 	}
-	double *rest = lg + k, *tmp = rest + k, *lrd = tmp + k;
+	double *nearest = d + k, *tmp = nearest + k;
+	for (size_t i = 0; i < k; i++)
+		nearest[i] = (double)near[i * w].d;
 	for (size_t i = 0; i < k; i++) {
-		out[i].nearest = (double)near[i * w].d;
-		out[i].nearest_i = near[i * w].i;
-		lg[i] = 0.5 * log(fmax(out[i].nearest, NEAREST_FLOOR));
-		out[i].unexplained = 1;
-		for (size_t j = 0; j < k; j++) {
-			double both = var[i] + var[j];
-			if (j != i)
-				out[i].unexplained =
-					fmin(out[i].unexplained, both > 0 ? mm_tri_get(t, i, j) / both : 0);
-		}
+		for (size_t j = 0; j < k; j++)
+			d[j] = mm_tri_get(t, i, j);
+		mm_isolate_one(i, k, d, nearest, var, rule, tmp, &out[i]);
 	}
-	if (k >= MM_ISOLATE_MIN_MODELS) {
-		lof_of(near, k, w, lrd, out);
-		for (size_t i = 0; i < k; i++) {
-			memcpy(rest, lg, i * sizeof(*rest));
-			memcpy(rest + i, lg + i + 1, (k - i - 1) * sizeof(*rest));
-			out[i].z = robust_z(lg[i], rest, k - 1, tmp);
-			out[i].isolated = out[i].z >= rule->z_min && out[i].unexplained >= rule->unexplained_min;
-		}
-	}
-	mm_free(lg);
+	if (k >= MM_ISOLATE_MIN_MODELS)
+		lof_of(near, k, w, tmp, out);
+	mm_free(d);
 	mm_free(near);
 	return 0;
 }

@@ -127,5 +127,9 @@ struct mm_isolation {
 /* out[k]. Below MM_ISOLATE_MIN_MODELS all are said to be not isolated and z, lof are 0. var: mm_row_moments of each. */
 int mm_isolate(const struct mm_tri *t, const double *var, const struct mm_isolate_rule *rule, struct mm_isolation *out,
 	struct mm_err *err) MM_MUST_CHECK;
+/* The same for one model of many, without its lof (0): d[k] its distances, nearest[k] the nearest distance of every model.
+ * tmp: 3 * k doubles. */
+void mm_isolate_one(size_t self, size_t k, const double *d, const double *nearest, const double *var,
+	const struct mm_isolate_rule *rule, double *tmp, struct mm_isolation *out);
 
 #endif
