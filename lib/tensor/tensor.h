@@ -109,4 +109,43 @@ struct mm_attn {
 size_t mm_attn_scratch(size_t n); /* floats */
 void mm_attn_head(const struct mm_attn *a, float *scratch);
 
+/* ---- scan.c, scan_ssd.c: causal convolution and recurrences ----
+ *
+ * Each call does one sequence from its first row (state zero) for a range of channels or heads, on one thread; callers spread
+ * sequences and channels over threads. A channel's bits depend on nothing but its own inputs, so ranges may be cut anywhere. */
+#define MM_SCAN_BLOCK 64 /* most channels of one call of mm_scan_selective and mm_scan_wkv */
+/* x = log(1 + exp(x)) */
+void mm_softplus_row(float *x, size_t n);
+/* Depthwise: y[t][c] = b[c] + sum_j w[j][c] x[t - n_tap + 1 + j][c]. w: [n_tap, ld_w] (files hold its transpose); b: NULL for 0; y is
+ * not x. */
+void mm_conv_causal(const float *x, size_t ld_x, const float *w, size_t ld_w, size_t n_tap, const float *b, float *y, size_t ld_y,
+	size_t n, size_t n_ch);
+struct mm_selective { /* s[k][c] = exp(dt a[k][c]) s[k][c] + dt B[k] x; y = sum_k C[k] s[k] + d x */
+	size_t n, n_ch, n_state;   /* tokens; channels, at most MM_SCAN_BLOCK; states a channel */
+	const float *x, *dt;	   /* [n, n_ch], strides ld_x, ld_dt; dt after softplus */
+	const float *a, *d;	   /* [n_state, n_ch] with stride ld_a, negative; [n_ch] */
+	const float *b, *c;	   /* [n, n_state], strides ld_b, ld_c */
+	float *y;		   /* [n, n_ch], stride ld_y; may be x */
+	size_t ld_x, ld_dt, ld_a, ld_b, ld_c, ld_y;
+};
+size_t mm_scan_selective_scratch(size_t n_state); /* floats */
+void mm_scan_selective(const struct mm_selective *s, float *scratch);
+/* RWKV-4: y = (sum_{i<t} e^{(t-1-i) decay + k_i} v_i + e^{first + k_t} v_t) / (the same without v), with a running maximum. decay < 0.
+ * y may be k or v; n_ch at most MM_SCAN_BLOCK. */
+void mm_scan_wkv(const float *k, const float *v, size_t ld, const float *decay, const float *first, float *y, size_t ld_y, size_t n,
+	size_t n_ch);
+/* y[t] = a[t] y[t - 1] + x[t]; y may be x */
+void mm_scan_linear(const float *a, size_t ld_a, const float *x, size_t ld_x, float *y, size_t ld_y, size_t n, size_t n_ch);
+struct mm_ssd { /* per head: S = exp(dt a) S + dt B x^T; y = C S + d x; heads of one group share B and C */
+	size_t n, n_head, d_head, n_state;
+	const float *x;	   /* [n, n_head * d_head], stride ld_x */
+	const float *dt;   /* [n, n_head], stride ld_dt; after softplus and limits */
+	const float *b, *c; /* [n, n_state], strides ld_b, ld_c */
+	const float *a, *d; /* [n_head]; a negative */
+	float *y;	   /* [n, n_head * d_head], stride ld_y; not x */
+	size_t ld_x, ld_dt, ld_b, ld_c, ld_y;
+};
+size_t mm_ssd_scratch(size_t n_head, size_t d_head, size_t n_state); /* floats */
+void mm_ssd(const struct mm_ssd *s, float *scratch);
+
 #endif
