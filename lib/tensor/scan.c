@@ -35,7 +35,7 @@ struct kernels {
 #include "tensor/scan_kernels.inc"
 
 #define KERNEL(name) name##_avx512
-#define TARGET	     __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")))
+#define TARGET	     __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl")))
 #include "tensor/scan_kernels.inc"
 #endif
 
