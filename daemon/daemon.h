@@ -32,10 +32,12 @@ struct mm_daemon {
 	struct mm_ready *ready;
 	struct mm_queue *queue;
 	struct mm_scorer *scorer;
-	struct mm_map *map;
+	struct mm_chart *map;
 	struct mm_alerts *alerts;
 	struct mm_ctl *ctl;
 	struct mm_events *events;
+	struct mm_net *net; /* net.c: the ZeroMQ context, while somebody uses it */
+	struct mm_zap *zap; /* zap.c: only with tcp endpoints */
 	struct mm_service *service;
 	struct mm_worker *worker;
 };
@@ -104,12 +106,15 @@ void mm_queue_kick(struct mm_daemon *d); /* starts what may start */
 int mm_scorer_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_scorer_stop(struct mm_daemon *d); /* kills what runs; jobs go back to queued */
 
-/* ---- map.c (map_refit.c, map_place.c): epochs and places ---- */
+/* ---- map.c (map_refit.c, map_place.c, map_store.c): epochs and places ---- */
 int mm_map_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_map_stop(struct mm_daemon *d);
-void mm_map_scored(
-	struct mm_daemon *d, struct mm_model_entry *e); /* a vector was committed: place it; nobody else moves */
-uint64_t mm_map_epoch(const struct mm_daemon *d);	/* 0: none yet */
+/* A vector was committed, or a model with a vector joined, left or came back: place it; nobody else moves. */
+void mm_map_scored(struct mm_daemon *d, struct mm_model_entry *e);
+uint64_t mm_map_epoch(const struct mm_daemon *d); /* 0: none yet */
+/* Whoever replaces or drops an entry's loglik hands the old block here instead of freeing it: a refit may be reading it on
+ * its thread. Freed at once when nobody does. NULL is fine. */
+void mm_map_retire(struct mm_daemon *d, float *loglik);
 
 /* ---- alerts.c (alert_rules.c) ---- */
 int mm_alerts_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
@@ -126,12 +131,14 @@ void mm_event(struct mm_daemon *d, const char *type, json_t *body /* taken; NULL
 /* ---- ctl.c (zap.c): ROUTER sockets; commands.c: table of handlers ---- */
 int mm_ctl_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_ctl_stop(struct mm_daemon *d);
+/* The endpoint as bound, NULL: none. */
+const char *mm_ctl_url(const struct mm_daemon *d, bool query);
 
 struct mm_reply {     /* what a handler hands back */
 	json_t *body; /* an object, taken by the caller; NULL means {} */
 	bool bulk;    /* `data` or `fd` follows in chunks: the client asks for them with `chunk` {handle, offset} */
 	struct mm_buf data; /* taken */
-	int fd;		    /* unlinked temporary file, taken; -1: none */
+	int fd;		    /* unlinked temporary file, taken; -1: none (as a handler finds it: -1) */
 	uint64_t token;	    /* filled by ctl before the handler runs: for mm_ctl_finish */
 	bool deferred;	    /* the handler set it: the answer comes later through mm_ctl_finish(token) */
 };
@@ -141,6 +148,7 @@ typedef int (*mm_cmd_fn)(struct mm_daemon *d, const json_t *args, struct mm_repl
 void mm_ctl_finish(struct mm_daemon *d, uint64_t token, struct mm_reply *reply, const struct mm_err *err);
 /* Handlers, by room: cmd_models.c, cmd_queue.c, cmd_map.c, cmd_alerts.c, cmd_admin.c; the table is in commands.c. */
 mm_cmd_fn mm_command_handler(const char *name);
+size_t mm_command_count(void); /* rows of the table of handlers */
 int mm_cmd_status(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_models(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_show(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);

@@ -1,0 +1,118 @@
+/* map_priv.h - inner doors of the map: map.c, map_place.c, map_refit.c, map_store.c, cmd_map.c, alert_rules.c.
+ *
+ * A member is a model that has a vector (its own, or that of the model whose copy it is). Members stand in one array;
+ * member i holds its distances to the members before it, so that together they are the lower triangle of the distance
+ * matrix and a new member only appends a row. A member whose `dist` is NULL is still being placed by the worker.
+ *
+ * What an epoch freezes (threshold, means, axes) is in struct mm_epoch. Everything here belongs to the loop thread; the
+ * worker sees snapshots only (struct mm_snap), whose vectors stay valid because mm_map_retire keeps them. */
+#ifndef MM_MAP_PRIV_H
+#define MM_MAP_PRIV_H
+
+#include "daemon/daemon.h"
+#include "stat/stat.h"
+
+#define MM_MAP_DIMS 3
+/* Rows times texts that the loop thread may walk through itself (about a millisecond); more goes to the worker. */
+#define MM_MAP_SYNC_MAX ((size_t)4 << 20)
+
+struct mm_place {
+	struct mm_model_entry *e;
+	size_t at;	  /* own index among the members */
+	float *dist;	  /* [at] two_kl to the earlier members; NULL: not there yet (or at == 0) */
+	bool placed;	  /* coord, var and distances are there */
+	bool in_fit;	  /* threshold, means and axes of the epoch were made with it */
+	uint32_t version; /* grows when its vector is replaced */
+	double var;	  /* of the clipped vector, over the texts */
+	double nearest;	  /* two_kl to the nearest other member; INFINITY when alone */
+	size_t nearest_at;
+	double coord[MM_MAP_DIMS]; /* sqrt(nats per text) */
+	struct mm_isolation iso;
+	bool iso_known; /* iso was computed at least once in this epoch, among enough models */
+};
+
+struct mm_epoch {
+	uint64_t id; /* 0: none */
+	struct mm_pca pca;
+	double origin[MM_MAP_DIMS]; /* added to what the axes give: the shift of the alignment */
+	json_t *info;		    /* what `epochs` shows */
+};
+
+struct mm_snap { /* one member as a worker sees it */
+	uint64_t id;
+	const float *vec; /* [n] valid until unpinned */
+	uint32_t version;
+	bool fit;     /* takes part in threshold, means and axes */
+	bool had_old; /* old is its place in the last epoch */
+	double old[MM_MAP_DIMS];
+};
+
+struct mm_waiter { /* a client that waits for the refit */
+	uint64_t token;
+	struct mm_waiter *next;
+};
+
+struct mm_chart {
+	struct mm_place **member; /* [n] */
+	size_t n, cap;
+	struct mm_epoch epoch;
+	json_t *epochs;			/* descriptions of all epochs, oldest first */
+	bool refit_running;		/* on the worker */
+	bool refit_again;		/* asked for while one was running */
+	bool place_running;		/* one placement is on the worker */
+	struct mm_waiter *waiters;	/* of the running refit */
+	struct mm_waiter *waiters_next; /* of the one after it */
+	unsigned pins;			/* snapshots in use */
+	float **retired;
+	size_t n_retired, cap_retired;
+	bool stopping;
+};
+
+/* ---- map.c ---- */
+/* The vector that counts for the entry: its own or that of the model it is a copy of. NULL: none. */
+const float *mm_map_vec(const struct mm_daemon *d, const struct mm_model_entry *e);
+/* Is the member there for queries: it has a vector and its entry is on the map. */
+bool mm_map_live(const struct mm_daemon *d, const struct mm_place *p);
+struct mm_place *mm_map_member(const struct mm_daemon *d, const struct mm_model_entry *e); /* NULL: none */
+/* two_kl from p to every member, [n]; from the triangle where it is known, else from the vectors. Members without a
+ * vector get INFINITY. */
+void mm_map_distances(const struct mm_daemon *d, const struct mm_place *p, double *out);
+double mm_map_distance(const struct mm_daemon *d, const struct mm_place *a, const struct mm_place *b);
+double mm_map_clip(const struct mm_daemon *d); /* threshold of the epoch; MM_NO_CLIP before the first */
+void mm_map_pin(struct mm_daemon *d);
+void mm_map_unpin(struct mm_daemon *d);
+/* Takes the vector of every live member, in the order of the members; those of the fit first when `fit_first`. */
+struct mm_snap *mm_map_snapshot(
+	struct mm_daemon *d, bool fit_first, size_t *k, size_t *k_fit, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- map_place.c ---- */
+/* Starts with the next member that has no place yet; small ones are placed at once. */
+void mm_map_place_next(struct mm_daemon *d);
+void mm_map_project(const struct mm_chart *m, const float *vec, double coord[MM_MAP_DIMS]);
+void mm_map_nearest_all(struct mm_daemon *d); /* from the triangle */
+/* After distances changed: who is isolated now; tells the alerts about every change. `fresh`: the new member, or NULL.
+ */
+void mm_map_isolation(struct mm_daemon *d, const struct mm_place *fresh);
+json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p);
+
+/* ---- map_refit.c ---- */
+/* A new epoch from all live members without an open anomaly alert. token != 0: answered when it is done. */
+void mm_map_refit(struct mm_daemon *d, uint64_t token);
+bool mm_map_refit_due(const struct mm_daemon *d);
+/* At start: the triangle for the loaded epoch. */
+void mm_map_rebuild(struct mm_daemon *d);
+
+/* ---- map_store.c ---- */
+int mm_map_epoch_save(struct mm_daemon *d, const struct mm_epoch *e, const struct mm_snap *s, const double *coord,
+	size_t k, struct mm_err *err) MM_MUST_CHECK;
+/* Loads descriptions and the last epoch; a damaged one is reported and treated as none. ids, coord: [*k] of the last
+ * one, to be freed with mm_free. */
+int mm_map_epoch_load(struct mm_daemon *d, uint64_t **ids, double **coord, size_t *k, struct mm_err *err) MM_MUST_CHECK;
+/* Ids and coordinates of any epoch. */
+int mm_map_epoch_points(struct mm_daemon *d, uint64_t epoch, uint64_t **ids, double **coord, size_t *k, json_t **info,
+	struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- alerts.c ---- */
+bool mm_alerts_anomaly_open(const struct mm_daemon *d, uint64_t model);
+
+#endif
