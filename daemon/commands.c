@@ -1,0 +1,49 @@
+/* commands.c - which function answers which command. Every row of the wire's table has one here, except `chunk`, which
+ * ctl.c answers itself because it needs to know who asks; a test compares the two tables. */
+#include "daemon/daemon.h"
+
+#include <string.h>
+
+static int cmd_commands(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
+{
+	(void)d, (void)args;
+	reply->body = mm_cmds_json(err);
+	return reply->body ? 0 : -1;
+}
+
+static const struct {
+	const char *name;
+	mm_cmd_fn fn;
+} handlers[] = {
+	{ "status", mm_cmd_status },
+	{ "models", mm_cmd_models },
+	{ "show", mm_cmd_show },
+	{ "near", mm_cmd_near },
+	{ "dist", mm_cmd_dist },
+	{ "map", mm_cmd_map },
+	{ "epochs", mm_cmd_epochs },
+	{ "queue", mm_cmd_queue },
+	{ "alerts", mm_cmd_alerts },
+	{ "export", mm_cmd_export },
+	{ "events_since", mm_cmd_events_since },
+	{ "commands", cmd_commands },
+	{ "alert", mm_cmd_alert },
+	{ "retry", mm_cmd_retry },
+	{ "cancel", mm_cmd_cancel },
+	{ "rescore", mm_cmd_rescore },
+	{ "refit", mm_cmd_refit },
+	{ "backup", mm_cmd_backup },
+};
+
+mm_cmd_fn mm_command_handler(const char *name)
+{
+	for (size_t i = 0; i < MM_COUNT(handlers); i++)
+		if (!strcmp(handlers[i].name, name))
+			return handlers[i].fn;
+	return NULL;
+}
+
+size_t mm_command_count(void)
+{
+	return MM_COUNT(handlers);
+}
