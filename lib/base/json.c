@@ -20,7 +20,8 @@ static unsigned depth_of(const char *s, size_t n)
 		} else if (c == '"') {
 			in = true;
 		} else if (c == '{' || c == '[') {
-			deepest = MM_MAX(deepest, ++depth);
+			depth++;
+			deepest = MM_MAX(deepest, depth);
 		} else if ((c == '}' || c == ']') && depth) {
 			depth--;
 		}
