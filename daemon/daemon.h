@@ -89,10 +89,6 @@ const char *mm_watch_mode(const struct mm_daemon *d); /* "inotify", "poll", "ino
 /* ---- ready.c: is this candidate whole? Asks modelmap-score --probe in a child ---- */
 int mm_ready_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_ready_stop(struct mm_daemon *d);
-/* Something in the candidate (checkpoint directory or .gguf file) changed, appeared or went away. Cheap, any number of
- * times. */
-void mm_ready_touch(struct mm_daemon *d, const char *root, const char *path);
-void mm_ready_gone(struct mm_daemon *d, const char *root, const char *path);
 size_t mm_ready_n_probing(const struct mm_daemon *d); /* probes under way or due now: the first scan is done when 0 */
 
 /* ---- queue.c: jobs, their order, retries ---- */
@@ -165,7 +161,7 @@ int mm_cmd_export(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* what: "vectors" (npy) | "names" | "coords" (csv); bulk */
 int mm_cmd_alerts(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *,
-	struct mm_err *); /* action: ack|resolve|reopen|show, id, note */
+	struct mm_err *); /* action: ack|resolve|reopen|show, alert: its number (args' "id" is the request's), note */
 int mm_cmd_backup(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* bulk, deferred (worker) */
 int mm_cmd_events_since(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* events.c */
 
