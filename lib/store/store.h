@@ -2,7 +2,7 @@
  *
  * One process owns it; all calls come from the daemon's loop thread. Keys are ids, never names. Records carry a
  * checksum and tagged fields, so that an older program can read what a newer one wrote and the reverse (record.c).
- * Key and record layouts are documented at the top of layout.h / record.c, nowhere else.
+ * Key and record layouts are documented at the top of store_priv.h, nowhere else.
  */
 #ifndef MM_STORE_H
 #define MM_STORE_H
@@ -18,18 +18,25 @@ struct mm_store_pin {
 	double mean_bytes; /* of a text */
 	char bos[16];	   /* "auto", "paper", "none" */
 	char compute[16];  /* "f32", "auto", "bf16" */
-	char scorer[32];   /* version of the scorer that made it: only with compatible ones (see store.c) */
+	char scorer[32];   /* version of the scorer that made it: only with compatible ones (see pin.c) */
 };
 
 struct mm_store;
-/* Opens or creates `dir`/store. MM_ECONFLICT when pinned otherwise: the text says what differs and the way out. */
+/* Opens or creates `dir`/store.mdb, and `dir`. MM_ECONFLICT when pinned otherwise (the text says what differs and the
+ * way out) or when another process has it open; MM_ECORRUPT when the file's structure is damaged. `pin` NULL: whatever
+ * the store belongs to. */
 struct mm_store *mm_store_open(const char *dir, const struct mm_store_pin *pin, struct mm_err *err) MM_MUST_CHECK;
 void mm_store_close(struct mm_store *s);
+const struct mm_store_pin *mm_store_pin_get(const struct mm_store *s); /* as stored */
+/* Told of damaged records that are passed over where no `bad` is given: what ("model", "job", "alert"), id, why. */
+void mm_store_on_bad(
+	struct mm_store *s, void (*fn)(const char *what, uint64_t id, const char *why, void *ctx), void *ctx);
 struct mm_store_stat {
 	uint64_t bytes_used, bytes_map, n_models, n_jobs, n_alerts;
 };
 int mm_store_stat(struct mm_store *s, struct mm_store_stat *out, struct mm_err *err) MM_MUST_CHECK;
-/* A consistent copy as one file that opens (mdb_env_copyfd), written to fd. Blocks; run it on a worker thread. */
+/* A consistent copy as one file that opens when put in the place of store.mdb, written to fd (without free pages).
+ * Blocks; the only function here that another thread may call, while the loop goes on. */
 int mm_store_copy(struct mm_store *s, int fd, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- txn.c: transactions with a sticky error ----
@@ -39,8 +46,8 @@ struct mm_txn;
 struct mm_txn *mm_txn_begin(struct mm_store *s, bool write, struct mm_err *err) MM_MUST_CHECK;
 int mm_txn_commit(struct mm_txn *t, struct mm_err *err) MM_MUST_CHECK; /* frees t in any case */
 void mm_txn_abort(struct mm_txn *t);				       /* NULL is fine */
-/* Runs fn in a write transaction and commits; when the map was full, grows it and runs fn again. fn returns 0 or -1
- * with err set. */
+/* Runs fn in a write transaction and commits; when the map was full, grows it and runs fn AGAIN: fn must not keep what
+ * it did elsewhere. fn returns 0, or -1 with err set, which aborts. */
 int mm_store_write(struct mm_store *s, int (*fn)(struct mm_txn *t, void *ctx, struct mm_err *err), void *ctx,
 	struct mm_err *err) MM_MUST_CHECK;
 
@@ -88,14 +95,15 @@ struct mm_model_rec { /* strings are owned by the record: mm_model_rec_fini */
 void mm_model_rec_fini(struct mm_model_rec *r); /* zeroed is fine */
 int mm_model_rec_dup(struct mm_model_rec *to, const struct mm_model_rec *from, struct mm_err *err) MM_MUST_CHECK;
 
-/* id 0 gets a new id, written back to r->id. Keeps the indices by name and by fingerprint. */
+/* id 0 gets a new id, written back to r->id. Fields that a newer program wrote are kept. */
 int mm_model_put(struct mm_txn *t, struct mm_model_rec *r, struct mm_err *err) MM_MUST_CHECK;
 int mm_model_get(
 	struct mm_txn *t, uint64_t id, struct mm_model_rec *out, struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT */
 /* Removes the record, its index entries and its arrays (a waiting record that turns out to be a renamed older one).
  * Deleting what is not there is no error. */
 int mm_model_del(struct mm_txn *t, uint64_t id, struct mm_err *err) MM_MUST_CHECK;
-/* Calls fn for every model by id; a damaged record is reported to `bad` (may be NULL) and passed over. */
+/* Calls fn for every model by id (fn's failure ends it); a damaged record is reported to `bad` (NULL: mm_store_on_bad)
+ * and passed over. */
 int mm_model_each(struct mm_txn *t, int (*fn)(const struct mm_model_rec *r, void *ctx, struct mm_err *err),
 	void (*bad)(uint64_t id, const char *why, void *ctx), void *ctx, struct mm_err *err) MM_MUST_CHECK;
 
@@ -155,6 +163,7 @@ int mm_alert_each(struct mm_txn *t, int (*fn)(const struct mm_alert_rec *r, void
 
 /* ---- map epochs: numbered sets of named arrays and one JSON description ---- */
 
+/* Epochs count from 1. Again for the same epoch: replaces the description and the arrays given, leaves the others. */
 int mm_epoch_put(struct mm_txn *t, uint64_t epoch, const char *json, const struct mm_stored_array *a, size_t n,
 	struct mm_err *err) MM_MUST_CHECK;
 int mm_epoch_json(
