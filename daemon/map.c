@@ -247,7 +247,8 @@ int mm_map_start(struct mm_daemon *d, struct mm_err *err)
 	}
 	mm_free(ids);
 	mm_free(coord);
-	if (mm_map_refit_due(d))
+	/* Alerts tell who stays out of a fit: before they are loaded there is none (mm_alerts_start asks again). */
+	if (d->alerts && mm_map_refit_due(d))
 		mm_map_refit(d, 0);
 	return 0;
 }

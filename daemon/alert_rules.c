@@ -1,0 +1,202 @@
+/* alert_rules.c: what raises an alert, one rule a kind.
+ *
+ * A rule looks at one model and says yes (with cause, message and evidence), no, or nothing. It must be cheap, it may
+ * be asked at any time and any number of times, and it must not change its mind while a model is between two states:
+ * only lasting states count. Same weights in another dtype or container are a lineage note of the record (map_place.c),
+ * never an alert. */
+#include "daemon/alerts_priv.h"
+#include "daemon/map_priv.h"
+
+#include <math.h>
+#include <string.h>
+
+void mm_finding_fini(struct mm_finding *f)
+{
+	mm_free(f->cause);
+	mm_free(f->message);
+	json_decref(f->evidence);
+	memset(f, 0, sizeof(*f));
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+/* YES when everything was put together, else UNKNOWN with err set. */
+static enum mm_verdict found(struct mm_finding *f, struct mm_err *err)
+{
+	if (f->cause && f->message && f->evidence)
+		return MM_RULE_YES;
+	mm_fail(err, MM_ENOMEM, "out of memory");
+	return MM_RULE_UNKNOWN;
+}
+
+static enum mm_verdict gone(const struct mm_model_entry *e, struct mm_finding *f)
+{
+	f->gone_why = "the files are gone";
+	return e->rec.gone ? MM_RULE_NO : MM_RULE_UNKNOWN;
+}
+
+static void set_str(json_t *o, const char *key, const char *s)
+{
+	if (o && s)
+		json_object_set_new(o, key, json_string(s));
+}
+
+/* Byte-equal content under another name. The one that came later is the duplicate. */
+static enum mm_verdict look_duplicate(
+	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+{
+	const struct mm_model_rec *r = &e->rec;
+	const struct mm_model_entry *rep = r->same_as ? mm_reg_by_id(d, r->same_as) : NULL;
+	char hex[MM_HASH_HEX];
+	if (r->gone)
+		return gone(e, f);
+	if (!rep)
+		return r->state == MM_ST_PLACED ? MM_RULE_NO : MM_RULE_UNKNOWN;
+	if (r->state != MM_ST_PLACED)
+		return MM_RULE_UNKNOWN;
+	mm_hash_hex(r->full, hex);
+	f->cause = mm_asprintf(err, "duplicate:%llu:%s", (unsigned long long)rep->rec.id, hex);
+	f->message = mm_asprintf(err, "%s is byte for byte the same model as %s", r->name, rep->rec.name);
+	f->evidence = json_pack("{s:s, s:s, s:I, s:s}", "same_as", rep->rec.name, "fingerprint", hex, "bytes",
+		(json_int_t)r->bytes, "path", r->path ? r->path : "");
+	return found(f, err);
+}
+
+/* The cause lies in the files and stays until they change: reason, file. */
+static enum mm_verdict file_trouble(
+	struct mm_model_entry *e, const char *kind, const char *what, struct mm_finding *f, struct mm_err *err)
+{
+	const struct mm_model_rec *r = &e->rec;
+	char hex[MM_HASH_HEX], size[32] = "";
+	mm_hash_hex(r->quick, hex);
+	f->cause = mm_asprintf(
+		err, "%s:%s:%s", kind, r->reason_code ? r->reason_code : "", r->reason_file ? r->reason_file : "");
+	if (r->missing_bytes)
+		mm_format_size(r->missing_bytes, size, sizeof(size));
+	const char *reason = r->reason ? r->reason : "no reason known";
+	bool names_file = !r->reason_file || strstr(reason, r->reason_file);
+	f->message = mm_asprintf(err, "%s %s: %s%s%s%s%s%s", r->name, what, names_file ? "" : r->reason_file,
+		names_file ? "" : ": ", reason, size[0] ? " (" : "", size, size[0] ? " missing)" : "");
+	f->evidence = json_pack("{s:s, s:s}", "reason", reason, "path", r->path ? r->path : "");
+	if (f->evidence) {
+		set_str(f->evidence, "code", r->reason_code);
+		set_str(f->evidence, "file", r->reason_file);
+		set_str(f->evidence, "architecture", r->architecture);
+		if (r->missing_bytes)
+			json_object_set_new(f->evidence, "missing_bytes", json_integer((json_int_t)r->missing_bytes));
+		json_object_set_new(f->evidence, "attempts", json_integer(r->attempts));
+		json_object_set_new(f->evidence, "fingerprint", json_string(hex));
+	}
+	return found(f, err);
+}
+
+static bool failed_not_finite(const struct mm_model_entry *e)
+{
+	return e->rec.state == MM_ST_FAILED && same(e->rec.reason_code, "not_finite");
+}
+
+static enum mm_verdict look_failed(
+	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+{
+	(void)d;
+	if (e->rec.gone)
+		return gone(e, f);
+	if (e->rec.state == MM_ST_FAILED && !failed_not_finite(e))
+		return file_trouble(e, "failed", "cannot be scored", f, err);
+	f->gone_why = "the model was scored";
+	return e->rec.state == MM_ST_PLACED ? MM_RULE_NO : MM_RULE_UNKNOWN;
+}
+
+static enum mm_verdict look_never_ready(
+	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+{
+	(void)d;
+	if (e->rec.gone)
+		return gone(e, f);
+	switch (e->rec.state) {
+	case MM_ST_NEVER_READY:
+		return file_trouble(e, "never_ready", "is still not complete", f, err);
+	case MM_ST_QUEUED:
+	case MM_ST_RUNNING:
+	case MM_ST_PLACED:
+	case MM_ST_FAILED:
+		f->gone_why = "the files are complete now";
+		return MM_RULE_NO;
+	default:
+		return MM_RULE_UNKNOWN;
+	}
+}
+
+static enum mm_verdict look_not_finite(
+	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+{
+	const struct mm_model_rec *r = &e->rec;
+	(void)d;
+	if (r->gone)
+		return gone(e, f);
+	if (r->state == MM_ST_PLACED && !e->not_finite) {
+		f->gone_why = "weights and log-likelihoods are finite now";
+		return MM_RULE_NO;
+	}
+	if (!failed_not_finite(e) && !(r->state == MM_ST_PLACED && e->not_finite))
+		return MM_RULE_UNKNOWN;
+	char hex[MM_HASH_HEX];
+	const char *reason = r->reason ? r->reason : "NaN or infinity among its log-likelihoods";
+	mm_hash_hex(r->full, hex);
+	f->cause = mm_strdup("not_finite", err);
+	f->message = mm_asprintf(err, "%s is not finite: %s", r->name, reason);
+	f->evidence =
+		json_pack("{s:s, s:s, s:s}", "reason", reason, "fingerprint", hex, "path", r->path ? r->path : "");
+	set_str(f->evidence, "file", r->reason_file);
+	return found(f, err);
+}
+
+/* Far from every neighbour; silent below MM_ISOLATE_MIN_MODELS. Looked at again with every arrival. */
+static enum mm_verdict look_isolated(
+	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+{
+	const struct mm_place *p = d->map ? mm_map_member(d, e) : NULL;
+	if (!p || !p->placed || !p->iso_known)
+		return MM_RULE_UNKNOWN;
+	f->gone_why = "it has near relatives now";
+	if (!p->iso.isolated)
+		return MM_RULE_NO;
+	const char *nearest = d->map->member[p->iso.nearest_i]->e->rec.name;
+	double bits = mm_kl_bits_per_byte(p->iso.nearest, d->texts.mean_bytes);
+	f->cause = mm_strdup("isolated", err);
+	f->message = mm_asprintf(err,
+		"%s is far from every other model: the nearest is %s at %.3g bits per byte, and %.0f %% of its "
+		"variation over "
+		"the texts is its own",
+		e->rec.name, nearest, bits, 100 * p->iso.unexplained);
+	f->evidence = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "nearest", nearest, "kl_bits_per_byte",
+		bits, "kl_nats_per_text", p->iso.nearest / 2, "robust_z", p->iso.z, "unexplained", p->iso.unexplained,
+		"lof", p->iso.lof, "models", (json_int_t)d->map->n, "epoch", (json_int_t)mm_map_epoch(d));
+	return found(f, err);
+}
+
+/* Kinds never change: clients and scripts know them. */
+const struct mm_alert_rule mm_alert_rules[] = {
+	{ "duplicate", "info", false, look_duplicate,
+		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 01) },
+	{ "failed", "warning", false, look_failed,
+		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 02) },
+	{ "never_ready", "warning", false, look_never_ready,
+		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 03) },
+	{ "not_finite", "critical", true, look_not_finite,
+		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 04) },
+	{ "isolated", "warning", true, look_isolated,
+		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 05) },
+};
+const size_t mm_n_alert_rules = MM_COUNT(mm_alert_rules);
+
+const struct mm_alert_rule *mm_alert_rule_find(const char *kind)
+{
+	for (size_t i = 0; i < mm_n_alert_rules; i++)
+		if (same(mm_alert_rules[i].kind, kind))
+			return &mm_alert_rules[i];
+	return NULL;
+}
