@@ -317,6 +317,7 @@ void mm_ckpt_close(struct mm_ckpt *ck)
 	mm_arena_free(ck->arena);
 	mm_free(ck->path);
 	mm_free(ck->dir);
+	mm_free(ck->search_dir);
 	mm_free(ck);
 }
 

@@ -188,7 +188,8 @@ struct mm_ckpt *mm_ckpt_open_ex(
 	if (!ck)
 		return NULL;
 	ck->flags = flags;
-	if (!(ck->path = mm_strdup(path, err)) || !(ck->arena = mm_arena_new(1 << 16, err)))
+	if (!(ck->path = mm_strdup(path, err)) || (search_dir && !(ck->search_dir = mm_strdup(search_dir, err))) ||
+		!(ck->arena = mm_arena_new(1 << 16, err)))
 		goto out;
 	if (stat(path, &st)) {
 		mm_ckpt_blame_errno(why, "", "gone");

@@ -106,6 +106,26 @@ double mm_gguf_f64_at(const struct mm_gguf_array *a, size_t i);
 /* Strings one after the other: start with `*off` = 0; false at the end. The bytes are borrowed, not NUL-terminated. */
 bool mm_gguf_str_next(const struct mm_gguf_array *a, size_t *off, const char **s, size_t *len);
 
+/* ---- unwritten.c: space that was set aside and not filled yet ---- */
+
+/* 1: found (why and err say where), 0: nothing found, -1: cannot read. */
+int mm_unwritten_find(const struct mm_ckpt *ck, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
+/* Where sample k of n_sample (of `len` bytes) begins in `n_byte` bytes: first and last are the ends. */
+uint64_t mm_sample_at(uint64_t n_byte, uint64_t len, unsigned k, unsigned n_sample);
+/* Samples a tensor gets, so that the whole checkpoint stays below a few thousand reads. */
+unsigned mm_sample_count(const struct mm_ckpt *ck);
+#define MM_SAMPLE_BYTES 4096u
+
+/* ---- fingerprint.c ---- */
+
+/* Quick fingerprint of an open checkpoint: config, tokenizer, names and shapes, sampled blocks. */
+int mm_fingerprint_quick(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
+/* What to give mm_tok_open for this checkpoint: its directory, the run's above it (up to two levels, not above
+ * search_dir), an adapter's base, or the GGUF file. NULL and MM_ENOENT: no tokenizer anywhere. Free with mm_free. */
+char *mm_ckpt_tokenizer(const struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
+/* The same for a directory alone; *file (may be NULL) gets the deciding file in it, owned by the caller. */
+char *mm_tokenizer_dir(const char *dir, const char *search_dir, char **file, struct mm_err *err) MM_MUST_CHECK;
+
 /* ---- for the container files only: a checkpoint while it is being put together ---- */
 
 struct mm_ckpt_file {
@@ -122,6 +142,7 @@ struct mm_ckpt {
 	enum mm_container container;
 	unsigned flags;
 	char *path, *dir; /* dir: where the files' names are relative to */
+	char *search_dir;
 	json_t *config;
 	struct mm_ckpt_file *file;
 	size_t n_file, cap_file;
@@ -202,9 +223,18 @@ int mm_gguf_more(
 json_t *mm_gguf_json(const struct mm_gguf *g, struct mm_err *err) MM_MUST_CHECK;
 
 /* gguf_read.c: fills a checkpoint from one or several parts */
+/* NAME-00002-of-00003.gguf: the length of NAME, -1 when the name is not of that form. */
+int mm_gguf_split_name(const char *name, int *no, int *count);
 int mm_gguf_read(struct mm_ckpt *ck, const char *path, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
 
 /* lora.c */
+struct mm_lora { /* what an adapter puts on top of the base, whose tensors and files are in the same mm_ckpt */
+	char *base_dir;
+	char *base_name; /* as the adapter names it */
+	json_t *config;	 /* adapter_config.json */
+	struct mm_lora_delta *delta;
+	size_t n_delta;
+};
 int mm_lora_read(struct mm_ckpt *ck, const char *dir, const char *search_dir, struct mm_ckpt_why *why,
 	struct mm_err *err) MM_MUST_CHECK;
 /* Adds the overlay's values of elements [first, first + n) to dst. */

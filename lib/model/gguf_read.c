@@ -228,8 +228,7 @@ out:
 	return rc;
 }
 
-/* NAME-00002-of-00003.gguf: length of NAME; -1 when the name is not of that form. */
-static int split_name(const char *name, int *no, int *count)
+int mm_gguf_split_name(const char *name, int *no, int *count)
 {
 	static const char pattern[] = "-00000-of-00000.gguf";
 	size_t n = strlen(name), k = sizeof pattern - 1;
@@ -247,7 +246,7 @@ static int split_name(const char *name, int *no, int *count)
 static int read_other_parts(
 	struct mm_ckpt *ck, const char *name, int64_t count, struct mm_ckpt_why *why, struct mm_err *err)
 {
-	int no = 0, of = 0, stem = split_name(name, &no, &of);
+	int no = 0, of = 0, stem = mm_gguf_split_name(name, &no, &of);
 	if (stem < 0 || no != 1 || of != count)
 		return mm_fail(err, MM_ENOENT,
 			"%s: the first of %lld parts, but its name does not end in -00001-of-%05lld.gguf: the other "
@@ -275,7 +274,7 @@ static int read_other_parts(
 static int read_splits(struct mm_ckpt *ck, const char *name, struct mm_ckpt_why *why, struct mm_err *err)
 {
 	int64_t no = 0, count = 1, tensors = -1;
-	int a, b, stem = split_name(name, &a, &b);
+	int a, b, stem = mm_gguf_split_name(name, &a, &b);
 	if (mm_gguf_get_i64(ck->gguf, "split.no", 0, SPLIT_MAX, &no, err) ||
 		mm_gguf_get_i64(ck->gguf, "split.count", 0, SPLIT_MAX, &count, err) ||
 		mm_gguf_get_i64(ck->gguf, "split.tensors.count", 0, INT32_MAX, &tensors, err))
