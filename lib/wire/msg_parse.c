@@ -55,10 +55,13 @@ static const struct mm_arg *arg_find(const struct mm_cmd *c, const char *key)
 
 static bool is_choice(const char *choices, const char *s)
 {
-	size_t n = strcspn(s, "|");
-	for (const char *p = s[n] ? NULL : choices; p; p = strchr(p, '|'), p += p != NULL)
-		if (!strncmp(p, s, n) && (p[n] == '|' || !p[n]))
-			return n > 0;
+	size_t n = strlen(s);
+	for (const char *p = choices; *p;) {
+		size_t len = strcspn(p, "|");
+		if (len == n && !memcmp(p, s, n))
+			return true;
+		p += len + (p[len] == '|');
+	}
 	return false;
 }
 
