@@ -122,6 +122,7 @@ struct mm_hp {
 	double rot_frac;     /* share of d_head that is rotated; 1 */
 	size_t n_pos;	     /* rows of the learned position table; 0: none */
 	size_t pos_offset;   /* OPT: 2 */
+	size_t n_ctx_orig;   /* longrope: context before scaling when the config has no key for it; 0: unknown */
 	size_t window;	     /* of layers that slide */
 	size_t n_expert, n_expert_used, n_ff_expert, n_ff_shared;
 	size_t n_group, n_group_used; /* group-limited routing; 0: off */
@@ -163,13 +164,16 @@ struct mm_hp {
 	bool moe_bias_select;	/* a bias takes part in the choice only (deepseek_v3) */
 	bool moe_group_top2;	/* group score = sum of its two best (deepseek_v3), else its best */
 	bool moe_shared_gate;	/* shared expert weighed by a sigmoid gate (qwen2_moe) */
+	bool moe_interleaved;	/* fused gate and up rows alternate (gpt_oss) */
 	bool attn_sinks;	/* one extra logit a head in the softmax (gpt_oss) */
-	double act_limit, act_alpha; /* MM_ACT_SWIGLU_OAI */
+	double act_limit, act_alpha; /* experts with clamped swish (gpt_oss); act_limit 0: off */
 	/* free for families with own arithmetic; rows may fill them: name them by an enum of the family */
 	size_t xs[24];
 	double xf[16];
 	bool xb[16];
 	bool flag_moe, flag_shared; /* derived: some layer has experts; there are shared experts */
+	bool w_n1, w_n2, w_n1_b, w_n2_b, w_norm, w_norm_b, w_pn, w_split, w_fused, w_bias_split, w_bias_fused,
+		w_qn_head, w_qn_full, w_qn_bias, w_gate, w_gate_b; /* derived: which tensors there are (conditions of the shared rows) */
 	/* per layer and derived */
 	struct mm_hp_layer *layer; /* [n_layer] owned */
 	struct mm_rope rope[MM_ROPES_MAX];
@@ -280,7 +284,8 @@ struct mm_family {
 	void (*qkv_tile)(const struct mm_pass *p, const struct mm_layer *layer, size_t row, const float *y, float *qkv, float *scratch);
 	int (*mixer)(struct mm_pass *p, const struct mm_layer *layer, const float *y, float *out, struct mm_err *err);
 	int (*layer_run)(struct mm_pass *p, const struct mm_layer *layer, struct mm_err *err);
-	bool recurrent; /* no context limit */
+	bool recurrent; /* no context limit, no attention heads asked for */
+	bool no_quant_check; /* setup() looks at quantization_config itself */
 };
 #define MM_LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
 #define MM_ROWS(field, table) .field = table, .n_##field = MM_COUNT(table)
@@ -315,17 +320,32 @@ int mm_setup_layer_types(struct mm_setup *s, int full_rope, int slide_rope, bool
 int mm_setup_unsupported(struct mm_setup *s, const char *key, const char *ok, struct mm_err *err) MM_MUST_CHECK;
 int mm_setup_layers(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK; /* allocates hp->layer (attention, dense, rope 0); idempotent */
 
+/* ---- rope.c ---- */
+
+/* cos, sin of all positions below n for one sequence of n_seq tokens: cs[pos * d_rot + 2 i], + 2 i + 1. */
+void mm_rope_table(const struct mm_rope *r, size_t n_seq, size_t n, float *cs);
+/* Which table a sequence of n tokens needs: equal keys, equal tables (0 unless dynamic or longrope). */
+size_t mm_rope_key(const struct mm_rope *r, size_t n_seq);
+
 /* ---- load.c: resolving weights, reading them ---- */
 
 struct mm_bind { /* [slot] global, [layer * n + slot - MM_W_GLOBAL_END] per layer */
 	const struct mm_tensor **t;	 /* NULL: absent. '@' rows: the first one; the others through `many` */
-	const struct mm_tensor ***many; /* per entry: array of n tensors, or NULL */
+	const struct mm_tensor ***many; /* per entry: array of tensors, or NULL */
 	const struct mm_w_row **row;
 	size_t n;
+	const char *body, *top; /* the prefix that was found */
 };
+/* The rows of most modern decoders (llama's names), for a family's w2: all conditions are fields of mm_hp. */
+extern const struct mm_w_row mm_w_llama[];
+enum { MM_W_LLAMA_COUNT = 49 };
+extern const struct mm_prefix mm_prefixes_default[];
 /* Resolve + check shapes, no data touched: missing tensors and wrong shapes are named with file and expectation. */
 int mm_model_check(struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
 
+const struct mm_tensor *mm_w_get_of(const struct mm_model *m, size_t l, enum mm_slot slot, size_t e);
+const struct mm_w_row *mm_w_row_of(const struct mm_model *m, size_t l, enum mm_slot slot);
+bool mm_w_is_stacked(const struct mm_model *m, size_t l, enum mm_slot slot); /* the first dimension is the expert */
 #define MM_GLOBAL SIZE_MAX /* as a layer: the whole model's slots */
 const struct mm_tensor *mm_w_get(const struct mm_model *m, size_t l, enum mm_slot slot); /* NULL when absent */
 /* The matrix as [out, in] f32 rows (transposition undone, +1 added): rows row0..row0+n of it. `e`: expert or head of '@' and stacked rows. */
@@ -386,7 +406,7 @@ void mm_bind_fini(struct mm_bind *b, size_t n_layer);
 
 struct mm_batch {
 	size_t n_tok, n_row, n_seq;
-	uint32_t *id, *pos; /* [n_row] */
+	uint32_t *id, *pos, *seq; /* [n_row] token, position in its sequence, sequence */
 	size_t *start;	    /* [n_seq + 1] */
 };
 struct mm_pass { /* one batch on its way through the layers */
@@ -398,11 +418,11 @@ struct mm_pass { /* one batch on its way through the layers */
 	size_t ld_qkv;
 	float *att;	  /* [n_row, n_head * d_head_v] */
 	float *y, *z;	  /* [n_row, n_embd] each, only for families with mixer */
-	float **work;	  /* [threads][n_work] */
+	float **work;	  /* [n_thread][n_work] scratch of each thread */
 	size_t n_work, n_thread;
-	const float **cs; /* [n_rope][n_seq] -> table [n][d_rot / 2][2] of cos, sin; row r of sequence s: cs[...] + pos * d_rot */
-	float **cs_own;
-	size_t n_cs_own;
+	const float **cs; /* [rope * n_seq + sequence] -> table of cos, sin; a row's entry: + pos * d_rot */
+	void **own;	  /* tables that belong to this pass */
+	size_t n_own;
 };
 /* The shared parts, for families with own arithmetic. */
 int mm_layer_load(const struct mm_model *m, size_t l, struct mm_layer *layer, struct mm_err *err) MM_MUST_CHECK; /* calls own_load too */
@@ -412,8 +432,17 @@ int mm_norm_load(const struct mm_model *m, size_t l, enum mm_slot w, enum mm_slo
 void mm_norm_rows(const struct mm_norm *n, const float *x, float *y, size_t n_row, size_t d);
 /* Attention of the shared kind on y (hybrid layers): out [n_row, n_embd] after the output projection, no residual. */
 int mm_attention(struct mm_pass *p, const struct mm_layer *layer, const float *y, float *out, struct mm_err *err) MM_MUST_CHECK;
-/* The shared FFN (dense or experts) on one tile: out[MM_TILE, n_embd]. `t` = thread's scratch of mm_ffn_scratch(hp) floats. */
-void mm_ffn_tile(const struct mm_pass *p, const struct mm_layer *layer, const float *y, float *out, float *scratch);
+/* Residual, second norm and FFN of the shared kind, for layer_run: x += mult * a (all rows; a NULL: nothing), then the FFN half. */
+int mm_ffn_half(struct mm_pass *p, const struct mm_layer *layer, const float *a, struct mm_err *err) MM_MUST_CHECK;
+/* Rotates heads in place: x [n_head, d_head] of row `row`; does nothing when the layer has no rope. */
+void mm_rope_heads(const struct mm_pass *p, const struct mm_layer *layer, size_t row, float *x, size_t n_head, size_t d_head);
+/* head.c: final norm, head and log-softmax; the vocabulary in chunks. */
+int mm_head_make(struct mm_model *m, struct mm_err *err) MM_MUST_CHECK;
+void mm_head_free(struct mm_model *m);
+int mm_head_run(struct mm_pass *p, const uint32_t *target, double *logprob, struct mm_err *err) MM_MUST_CHECK;
+/* One batch through the whole model: logprob[r] of target[r] given the rows of its sequence up to r; UINT32_MAX: not wanted (0). */
+int mm_pass_run(const struct mm_model *m, const struct mm_batch *b, const uint32_t *target, double *logprob, struct mm_err *err) MM_MUST_CHECK;
+size_t mm_pass_bytes(const struct mm_model *m, size_t n_row, size_t n_longest); /* what mm_pass_run allocates */
 
 /* ---- moe.c ---- */
 

@@ -1,0 +1,606 @@
+/* decoder.c: the block that most families share, and the way of a batch through a model.
+ *
+ * A layer is three parallel loops:
+ *   A  per tile:             y = n1(x), q|k|v = y W, clip, q/k norm, rope
+ *   B  per (sequence, head): causal attention into att
+ *   C  per tile:             o = att W, residual, n2, feed-forward, residual
+ * Layers with experts leave C after the first residual: experts need all tokens (moe.c). Families with a mixer or a
+ * layer_run of their own replace A+B, or everything. What each block flag means stands beside it in struct mm_hp.
+ *
+ * Without residence (mm_model_opts.memory) one struct mm_layer is filled, used for the whole batch, and emptied. */
+#include "model/ckpt_priv.h"
+#include "model/model_priv.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#define PAR_TILES _Pragma("omp parallel for schedule(dynamic, 1) num_threads((int)p->n_thread)")
+
+/* ---- norms ---- */
+
+void mm_norm_row(const struct mm_norm *n, const float *x, float *y, size_t d)
+{
+	if (n->kind == MM_NORM_RMS)
+		mm_rms_row(x, n->w, n->eps, y, d);
+	else if (n->kind == MM_NORM_LAYER)
+		mm_layernorm_row(x, n->w, n->b, n->eps, y, d);
+	else if (y != x)
+		memcpy(y, x, d * sizeof(float));
+}
+
+void mm_norm_rows(const struct mm_norm *n, const float *x, float *y, size_t n_row, size_t d)
+{
+#pragma omp parallel for schedule(static) num_threads((int)mm_threads())
+	for (size_t r = 0; r < n_row; r++)
+		mm_norm_row(n, x + r * d, y + r * d, d);
+}
+
+static void norm_tile(const struct mm_norm *n, const float *x, float *y, size_t d)
+{
+	for (size_t r = 0; r < MM_TILE; r++)
+		mm_norm_row(n, x + r * d, y + r * d, d);
+}
+
+/* ---- loading ---- */
+
+/* Row of the stored fused matrix that holds row i of q | k | v. */
+static size_t qkv_source(const struct mm_hp *h, size_t i)
+{
+	size_t d = h->d_head, nq = h->n_head * d, nk = h->n_head_kv * d, g = h->n_head / h->n_head_kv;
+	int part = i < nq ? 0 : i < nq + nk ? 1 : 2;
+	size_t j = part == 0 ? i : part == 1 ? i - nq : i - nq - nk, head = j / d, in = j % d;
+	switch (h->qkv) {
+	case MM_QKV_PER_HEAD:
+		return (head * 3 + (size_t)part) * d + in;
+	case MM_QKV_PER_GROUP: {
+		size_t group = part == 0 ? head / g : head, at = part == 0 ? head % g : g + (size_t)part - 1;
+		return (group * (g + 2) + at) * d + in;
+	}
+	case MM_QKV_CODEGEN: { /* 4 blocks of width n_embd / 4 * 3: q, v, k */
+		size_t local = nq / 4, block = j / local, order = part == 0 ? 0 : part == 1 ? 2 : 1;
+		return (block * 3 + order) * local + j % local;
+	}
+	default:
+		return i;
+	}
+}
+
+static int qkv_fused(const struct mm_model *m, size_t l, struct mm_lin **out, struct mm_err *err)
+{
+	size_t n = m->hp.dim[MM_D_QKV], d = m->hp.n_embd;
+	float *raw = mm_calloc(n * d, sizeof(float), err), *w = raw ? mm_calloc(n * d, sizeof(float), err) : NULL;
+	float *b = NULL, *sorted = w ? mm_calloc(n, sizeof(float), err) : NULL;
+	int rc = -1;
+	if (!sorted || mm_w_read(m, l, MM_W_QKV, 0, 0, n, raw, err) || mm_w_vec(m, l, MM_W_QKV_B, &b, err))
+		goto out;
+	for (size_t i = 0; i < n; i++) {
+		size_t s = qkv_source(&m->hp, i);
+		memcpy(w + i * d, raw + s * d, d * sizeof(float));
+		if (b)
+			sorted[i] = b[s];
+	}
+	*out = mm_lin_new(n, d, w, b ? sorted : NULL, m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
+	rc = *out ? 0 : -1;
+out:
+	mm_free(raw);
+	mm_free(w);
+	mm_free(b);
+	mm_free(sorted);
+	return rc;
+}
+
+static int attention_load(const struct mm_model *m, size_t l, struct mm_layer *y, struct mm_err *err)
+{
+	const enum mm_slot qkv[] = { MM_W_Q, MM_W_K, MM_W_V, MM_W_COUNT }, qkv_b[] = { MM_W_Q_B, MM_W_K_B, MM_W_V_B };
+	const enum mm_slot o[] = { MM_W_O, MM_W_COUNT }, o_b[] = { MM_W_O_B };
+	if (!m->fam->qkv_tile) {
+		if (mm_w_get(m, l, MM_W_QKV)) {
+			if (qkv_fused(m, l, &y->qkv, err))
+				return -1;
+		} else if (!(y->qkv = mm_w_lin(m, l, qkv, qkv_b, 0, err))) {
+			return -1;
+		}
+	}
+	if (!(y->o = mm_w_lin(m, l, o, o_b, 0, err)) || mm_norm_load(m, l, MM_W_QN, MM_W_QN_B, &y->qn, err) ||
+		mm_norm_load(m, l, MM_W_KN, MM_W_KN_B, &y->kn, err) || mm_w_vec(m, l, MM_W_SINKS, &y->sinks, err))
+		return -1;
+	y->qn.kind = y->kn.kind = m->hp.qk_norm ? m->hp.qk_norm_kind : MM_NORM_NONE;
+	return 0;
+}
+
+static int ffn_load(const struct mm_model *m, size_t l, struct mm_layer *y, struct mm_err *err)
+{
+	const enum mm_slot two[] = { MM_W_GATE, MM_W_UP, MM_W_COUNT }, two_b[] = { MM_W_GATE_B, MM_W_UP_B };
+	const enum mm_slot one[] = { MM_W_GATE_UP, MM_W_COUNT }, one_b[] = { MM_W_GATE_UP_B };
+	const enum mm_slot up[] = { MM_W_UP, MM_W_COUNT }, up_b[] = { MM_W_UP_B };
+	const enum mm_slot down[] = { MM_W_DOWN, MM_W_COUNT }, down_b[] = { MM_W_DOWN_B };
+	if (m->hp.gated)
+		y->gate_up = m->hp.gate_up_fused ? mm_w_lin(m, l, one, one_b, 0, err) : mm_w_lin(m, l, two, two_b, 0, err);
+	else
+		y->up = mm_w_lin(m, l, up, up_b, 0, err);
+	if (!y->gate_up && !y->up)
+		return -1;
+	y->down = mm_w_lin(m, l, down, down_b, 0, err);
+	return y->down ? 0 : -1;
+}
+
+int mm_layer_load(const struct mm_model *m, size_t l, struct mm_layer *y, struct mm_err *err)
+{
+	const struct mm_hp *h = &m->hp;
+	unsigned mask = h->layer[l].mask;
+	memset(y, 0, sizeof(*y));
+	y->index = l;
+	y->hp = &h->layer[l];
+	if (mm_norm_load(m, l, MM_W_N1, MM_W_N1_B, &y->n1, err) || mm_norm_load(m, l, MM_W_N2, MM_W_N2_B, &y->n2, err) ||
+		mm_norm_load(m, l, MM_W_PN1, MM_W_PN1_B, &y->pn1, err) ||
+		mm_norm_load(m, l, MM_W_PN2, MM_W_PN2_B, &y->pn2, err) ||
+		(mask & MM_L_ATTN && attention_load(m, l, y, err)) || (mask & MM_L_DENSE && ffn_load(m, l, y, err)) ||
+		(mask & MM_L_MOE && mm_moe_load(m, l, &y->moe, err)) || (m->fam->own_load && m->fam->own_load(m, l, y, err))) {
+		mm_layer_free(m, y);
+		return mm_wrap(err, "layer %zu", l);
+	}
+	if (!h->pre_norm && !h->norm_after_res)
+		y->n1.kind = y->n2.kind = MM_NORM_NONE;
+	return 0;
+}
+
+void mm_layer_free(const struct mm_model *m, struct mm_layer *y)
+{
+	struct mm_norm *n[] = { &y->n1, &y->n2, &y->pn1, &y->pn2, &y->qn, &y->kn };
+	if (m->fam->own_free && y->own)
+		m->fam->own_free(y);
+	for (size_t i = 0; i < MM_COUNT(n); i++) {
+		mm_free(n[i]->w);
+		mm_free(n[i]->b);
+	}
+	mm_lin_free(y->qkv);
+	mm_lin_free(y->o);
+	mm_lin_free(y->gate_up);
+	mm_lin_free(y->up);
+	mm_lin_free(y->down);
+	mm_moe_free(y->moe);
+	mm_free(y->sinks);
+	memset(y, 0, sizeof(*y));
+}
+
+/* ---- A: q, k, v ---- */
+
+void mm_rope_heads(const struct mm_pass *p, const struct mm_layer *y, size_t row, float *x, size_t n_head, size_t d_head)
+{
+	if (y->hp->rope < 0)
+		return;
+	size_t k = (size_t)y->hp->rope, d_rot = p->hp->rope[k].d_rot;
+	const float *cs = p->cs[k * p->b->n_seq + p->b->seq[row]] + p->b->pos[row] * d_rot;
+	for (size_t h = 0; h < n_head; h++)
+		mm_rope_row(x + h * d_head, cs, d_rot, p->hp->rope_pair == MM_PAIR_HALF);
+}
+
+static void qk_norm(const struct mm_hp *h, const struct mm_norm *n, float *x, size_t n_head)
+{
+	if (n->kind == MM_NORM_NONE)
+		return;
+	if (h->qk_norm_full) {
+		mm_norm_row(n, x, x, n_head * h->d_head);
+		return;
+	}
+	for (size_t i = 0; i < n_head; i++) {
+		struct mm_norm own = *n;
+		if (h->qk_norm_heads && n->w)
+			own.w = n->w + i * h->d_head;
+		if (h->qk_norm_heads && n->b)
+			own.b = n->b + i * h->d_head;
+		mm_norm_row(&own, x + i * h->d_head, x + i * h->d_head, h->d_head);
+	}
+}
+
+static void qkv_rows(const struct mm_pass *p, const struct mm_layer *y, size_t row, float *qkv)
+{
+	const struct mm_hp *h = p->hp;
+	for (size_t r = 0; r < MM_TILE; r++) {
+		float *q = qkv + r * p->ld_qkv, *k = q + h->dim[MM_D_Q];
+		if (h->clip_qkv > 0)
+			mm_clamp_row(q, p->ld_qkv, -(float)h->clip_qkv, (float)h->clip_qkv);
+		if (!h->qk_norm_late) {
+			qk_norm(h, &y->qn, q, h->n_head);
+			qk_norm(h, &y->kn, k, h->n_head_kv);
+		}
+		mm_rope_heads(p, y, row + r, q, h->n_head, h->d_head);
+		mm_rope_heads(p, y, row + r, k, h->n_head_kv, h->d_head);
+		if (h->qk_norm_late) {
+			qk_norm(h, &y->qn, q, h->n_head);
+			qk_norm(h, &y->kn, k, h->n_head_kv);
+		}
+	}
+}
+
+/* `src`: the block's input [n_row, n_embd]; normalised here unless `ready` */
+static void step_qkv(struct mm_pass *p, const struct mm_layer *y, const float *src, bool ready)
+{
+	size_t d = p->hp->n_embd;
+	struct mm_norm n1 = y->n1;
+	if (p->hp->norm_after_res || ready)
+		n1.kind = MM_NORM_NONE;
+	PAR_TILES
+	for (size_t row = 0; row < p->b->n_row; row += MM_TILE) {
+		float *in = p->work[omp_get_thread_num()], *qkv = p->qkv + row * p->ld_qkv;
+		norm_tile(&n1, src + row * d, in, d);
+		if (p->m->fam->qkv_tile) {
+			p->m->fam->qkv_tile(p, y, row, in, qkv, in + MM_TILE * d);
+		} else {
+			mm_lin_tile(y->qkv, in, qkv);
+			qkv_rows(p, y, row, qkv);
+		}
+	}
+}
+
+/* ---- B: attention ---- */
+
+static float *alibi_bias(const struct mm_pass *p, size_t head, size_t n, double scale, float *out)
+{
+	float slope = p->m->alibi[head];
+	for (size_t j = 0; j < n; j++) {
+		if (p->hp->alibi_bf16) /* slope, position and product each rounded, then scaled with the scores */
+			out[j] = mm_bf16_to_f32(mm_f32_to_bf16(mm_bf16_to_f32(mm_f32_to_bf16(slope)) *
+							       mm_bf16_to_f32(mm_f32_to_bf16((float)j)))) *
+				 (p->hp->alibi_pre_scale ? (float)scale : 1);
+		else
+			out[j] = slope * (float)j;
+	}
+	return out;
+}
+
+static void step_attention(struct mm_pass *p, const struct mm_layer *y)
+{
+	const struct mm_hp *h = p->hp;
+	size_t group = h->n_head / h->n_head_kv, n_job = p->b->n_seq * h->n_head;
+	double scale = y->hp->attn_scale != 0 ? y->hp->attn_scale : h->attn_scale;
+	PAR_TILES
+	for (size_t job = 0; job < n_job; job++) {
+		size_t s = job / h->n_head, head = job % h->n_head, kv = head / group, r0 = p->b->start[s];
+		size_t n = p->b->start[s + 1] - r0;
+		float *work = p->work[omp_get_thread_num()];
+		const float *base = p->qkv + r0 * p->ld_qkv, *k = base + h->dim[MM_D_Q];
+		struct mm_attn a = {
+			.n = n,
+			.d = h->d_head,
+			.d_v = h->d_head_v,
+			.q = base + head * h->d_head,
+			.k = k + kv * h->d_head,
+			.v = k + h->dim[MM_D_K] + kv * h->d_head_v,
+			.ld_q = p->ld_qkv,
+			.ld_k = p->ld_qkv,
+			.ld_v = p->ld_qkv,
+			.out = p->att + r0 * h->dim[MM_D_O] + head * h->d_head_v,
+			.ld_out = h->dim[MM_D_O],
+			.scale = (float)scale,
+			.cap = (float)h->softcap_attn,
+			.window = y->hp->window,
+			.sink = y->sinks ? y->sinks + head : NULL,
+		};
+		if (p->m->alibi)
+			a.bias = alibi_bias(p, head, n, scale, work + mm_attn_scratch(n));
+		mm_attn_head(&a, work);
+	}
+}
+
+/* ---- C: output, residuals, feed-forward ---- */
+
+static void ffn_dense(const struct mm_hp *h, const struct mm_layer *y, const float *in, float *out, float *g)
+{
+	size_t f = h->n_ff;
+	if (y->gate_up) {
+		mm_lin_tile(y->gate_up, in, g);
+		for (size_t r = 0; r < MM_TILE; r++) /* in place: row r of the result lies before row r of what is read */
+			mm_act_gate(h->act, g + r * 2 * f, g + r * 2 * f + f, g + r * f, f);
+	} else {
+		mm_lin_tile(y->up, in, g);
+		mm_act_row(h->act, g, MM_TILE * f);
+	}
+	mm_lin_tile(y->down, g, out);
+}
+
+/* x += mult * branch, with what the family does to either */
+static void residual_tile(const struct mm_hp *h, const struct mm_norm *post, const struct mm_norm *after, float *x,
+	float *branch)
+{
+	size_t d = h->n_embd;
+	for (size_t r = 0; r < MM_TILE; r++) {
+		if (h->post_norms)
+			mm_norm_row(post, branch + r * d, branch + r * d, d);
+		mm_axpy_row((float)h->mult_res, branch + r * d, x + r * d, d);
+		if (h->norm_after_res)
+			mm_norm_row(after, x + r * d, x + r * d, d);
+	}
+}
+
+/* One tile of C. a: the attention branch [MM_TILE, n_embd], destroyed; NULL: already added. ffn: also do the second half. */
+static void block_tile(const struct mm_pass *p, const struct mm_layer *y, size_t row, float *a, bool ffn, float *work)
+{
+	const struct mm_hp *h = p->hp;
+	size_t d = h->n_embd;
+	float *x = p->x + row * d, *in = work, *out = in + MM_TILE * d, *g = out + MM_TILE * d;
+	const struct mm_norm *n2 = h->shared_norm ? &y->n1 : &y->n2;
+	bool parallel = h->block == MM_BLOCK_PARALLEL;
+	if (parallel && ffn) /* both branches start from the same x */
+		norm_tile(n2, x, in, d);
+	if (h->res_from_norm && a)
+		norm_tile(&y->n1, x, x, d);
+	if (a)
+		residual_tile(h, &y->pn1, &y->n1, x, a);
+	if (!ffn)
+		return;
+	if (!parallel && h->norm_after_res)
+		memcpy(in, x, MM_TILE * d * sizeof(float));
+	else if (!parallel)
+		norm_tile(n2, x, in, d);
+	if (h->res_from_norm)
+		memcpy(x, in, MM_TILE * d * sizeof(float));
+	ffn_dense(h, y, in, out, g);
+	residual_tile(h, &y->pn2, &y->n2, x, out);
+}
+
+static int ffn_experts(struct mm_pass *p, const struct mm_layer *y, const float *in, struct mm_err *err)
+{
+	const struct mm_hp *h = p->hp;
+	size_t d = h->n_embd;
+	memset(p->z, 0, p->b->n_row * d * sizeof(float));
+	if (mm_moe_run(p, y->moe, in, p->z, 1, err))
+		return -1;
+	PAR_TILES
+	for (size_t row = 0; row < p->b->n_row; row += MM_TILE)
+		residual_tile(h, &y->pn2, &y->n2, p->x + row * d, p->z + row * d);
+	return 0;
+}
+
+int mm_ffn_half(struct mm_pass *p, const struct mm_layer *y, const float *a, struct mm_err *err)
+{
+	const struct mm_hp *h = p->hp;
+	size_t d = h->n_embd;
+	bool moe = y->moe != NULL, early = moe && h->block == MM_BLOCK_PARALLEL;
+	if (early)
+		mm_norm_rows(h->shared_norm ? &y->n1 : &y->n2, p->x, p->y, p->b->n_row, d);
+	PAR_TILES
+	for (size_t row = 0; row < p->b->n_row; row += MM_TILE) {
+		float *work = p->work[omp_get_thread_num()], *t = NULL;
+		if (a) {
+			t = work;
+			memcpy(t, a + row * d, MM_TILE * d * sizeof(float));
+			work += MM_TILE * d;
+		}
+		block_tile(p, y, row, t, !moe, work);
+	}
+	if (!moe)
+		return 0;
+	if (!early)
+		mm_norm_rows(&y->n2, p->x, p->y, p->b->n_row, d);
+	return ffn_experts(p, y, p->y, err);
+}
+
+/* ---- blocks ---- */
+
+int mm_attention(struct mm_pass *p, const struct mm_layer *layer, const float *y, float *out, struct mm_err *err)
+{
+	(void)err;
+	step_qkv(p, layer, y, true);
+	step_attention(p, layer);
+	mm_lin_rows(layer->o, p->b->n_row, p->att, out);
+	return 0;
+}
+
+static int block_shared(struct mm_pass *p, const struct mm_layer *y, struct mm_err *err)
+{
+	const struct mm_hp *h = p->hp;
+	size_t d = h->n_embd, o = h->dim[MM_D_O];
+	bool moe = y->moe != NULL, early = moe && h->block == MM_BLOCK_PARALLEL;
+	step_qkv(p, y, p->x, false);
+	step_attention(p, y);
+	if (early)
+		mm_norm_rows(h->shared_norm ? &y->n1 : &y->n2, p->x, p->y, p->b->n_row, d);
+	PAR_TILES
+	for (size_t row = 0; row < p->b->n_row; row += MM_TILE) {
+		float *a = p->work[omp_get_thread_num()];
+		mm_lin_tile(y->o, p->att + row * o, a);
+		block_tile(p, y, row, a, !moe, a + MM_TILE * d);
+	}
+	if (!moe)
+		return 0;
+	if (!early)
+		mm_norm_rows(&y->n2, p->x, p->y, p->b->n_row, d);
+	return ffn_experts(p, y, p->y, err);
+}
+
+static int block_run(struct mm_pass *p, const struct mm_layer *y, struct mm_err *err)
+{
+	const struct mm_family *f = p->m->fam;
+	if (f->layer_run)
+		return f->layer_run(p, y, err);
+	if (!(y->hp->mask & MM_L_OWN))
+		return block_shared(p, y, err);
+	mm_norm_rows(&y->n1, p->x, p->y, p->b->n_row, p->hp->n_embd);
+	if (f->mixer(p, y, p->y, p->z, err))
+		return -1;
+	if (y->hp->mask & (MM_L_DENSE | MM_L_MOE))
+		return mm_ffn_half(p, y, p->z, err);
+	PAR_TILES
+	for (size_t row = 0; row < p->b->n_row; row += MM_TILE) {
+		size_t at = row * p->hp->n_embd;
+		residual_tile(p->hp, &y->pn1, &y->n1, p->x + at, p->z + at);
+	}
+	return 0;
+}
+
+/* ---- the pass ---- */
+
+static size_t work_floats(const struct mm_model *m, size_t longest)
+{
+	const struct mm_hp *h = &m->hp;
+	size_t d = MM_MAX(h->n_embd, h->n_embd_in);
+	size_t ff = MM_MAX(h->n_ff, MM_MAX(h->n_ff_expert, h->n_ff_shared)) * (h->gated ? 2 : 1);
+	size_t a = MM_TILE * d + h->scratch, b = mm_attn_scratch(longest) + longest + 16, c = MM_TILE * (4 * d + ff);
+	size_t e = MM_TILE * (2 * d + MM_MIN(h->n_vocab, m->head_chunk ? m->head_chunk : h->n_vocab));
+	return (MM_MAX(MM_MAX(a, b), MM_MAX(c, e)) + 1023) / 1024 * 1024;
+}
+
+static bool needs_yz(const struct mm_model *m)
+{
+	return m->hp.flag_moe || m->fam->mixer || m->fam->layer_run;
+}
+
+size_t mm_pass_bytes(const struct mm_model *m, size_t n_row, size_t longest)
+{
+	const struct mm_hp *h = &m->hp;
+	size_t row = h->n_embd * (needs_yz(m) ? 3 : 1) + h->dim[MM_D_QKV] + h->dim[MM_D_O] + 16;
+	if (h->flag_moe)
+		row += h->n_expert_used * (h->n_embd + 4) + h->n_expert;
+	for (size_t i = 0; i < h->n_rope; i++)
+		row += h->rope[i].scaling == MM_ROPE_DYNAMIC ? h->rope[i].d_rot : 0;
+	return sizeof(float) * (n_row * row + mm_threads() * work_floats(m, longest));
+}
+
+static size_t longest_of(const struct mm_batch *b)
+{
+	size_t n = 0;
+	for (size_t s = 0; s < b->n_seq; s++)
+		n = MM_MAX(n, b->start[s + 1] - b->start[s]);
+	return n;
+}
+
+/* One table for all sequences with the same key. */
+static int tables_make(struct mm_pass *p, struct mm_err *err)
+{
+	const struct mm_batch *b = p->b;
+	size_t longest = longest_of(b), cap = 0;
+	p->cs = mm_calloc(MM_MAX(p->hp->n_rope, (size_t)1) * b->n_seq, sizeof(*p->cs), err);
+	if (!p->cs)
+		return -1;
+	for (size_t k = 0; k < p->hp->n_rope; k++) {
+		const struct mm_rope *r = &p->hp->rope[k];
+		size_t at = k * b->n_seq;
+		for (size_t s = 0; s < b->n_seq; s++) {
+			size_t n = b->start[s + 1] - b->start[s], key = mm_rope_key(r, n);
+			for (size_t t = 0; t < s && !p->cs[at + s]; t++)
+				if (mm_rope_key(r, b->start[t + 1] - b->start[t]) == key)
+					p->cs[at + s] = p->cs[at + t];
+			if (p->cs[at + s])
+				continue;
+			if (mm_grow(&p->own, &cap, p->n_own + 1, sizeof(*p->own), err))
+				return -1;
+			float *cs = mm_calloc((longest + 1) * r->d_rot + 16, sizeof(float), err);
+			if (!cs)
+				return -1;
+			p->own[p->n_own++] = cs;
+			mm_rope_table(r, n, longest, cs);
+			p->cs[at + s] = cs;
+		}
+	}
+	return 0;
+}
+
+static int pass_alloc(struct mm_pass *p, struct mm_err *err)
+{
+	const struct mm_hp *h = p->hp;
+	size_t n = p->b->n_row;
+	p->ld_qkv = h->dim[MM_D_QKV];
+	p->n_thread = mm_threads();
+	p->n_work = work_floats(p->m, longest_of(p->b));
+	if (!(p->x = mm_calloc(n * h->n_embd, sizeof(float), err)) ||
+		!(p->qkv = mm_calloc(n * p->ld_qkv + 16, sizeof(float), err)) ||
+		!(p->att = mm_calloc(n * h->dim[MM_D_O] + 16, sizeof(float), err)))
+		return -1;
+	if (needs_yz(p->m) && (!(p->y = mm_calloc(n * h->n_embd, sizeof(float), err)) ||
+				      !(p->z = mm_calloc(n * h->n_embd, sizeof(float), err))))
+		return -1;
+	p->work = mm_calloc(p->n_thread, sizeof(*p->work), err);
+	for (size_t t = 0; p->work && t < p->n_thread; t++)
+		if (!(p->work[t] = mm_calloc(p->n_work, sizeof(float), err)))
+			return -1;
+	return p->work ? tables_make(p, err) : -1;
+}
+
+static void pass_fini(struct mm_pass *p)
+{
+	for (size_t t = 0; p->work && t < p->n_thread; t++)
+		mm_free(p->work[t]);
+	for (size_t i = 0; i < p->n_own; i++)
+		mm_free(p->own[i]);
+	mm_free(p->own);
+	mm_free(p->work);
+	mm_free((void *)p->cs);
+	mm_free(p->x);
+	mm_free(p->qkv);
+	mm_free(p->att);
+	mm_free(p->y);
+	mm_free(p->z);
+}
+
+static void embed_row(struct mm_pass *p, size_t r)
+{
+	const struct mm_model *m = p->m;
+	const struct mm_hp *h = p->hp;
+	size_t d = h->n_embd;
+	float *x = p->x + r * d;
+	if (h->mult_embd != 1)
+		for (size_t i = 0; i < d; i++)
+			x[i] *= (float)h->mult_embd;
+	if (m->pos) {
+		size_t at = (p->b->pos[r] + h->pos_offset) * d;
+		mm_axpy_row(1, m->pos + at, x, d);
+	}
+	if (h->embd_norm)
+		mm_norm_row(&m->embd_norm, x, x, d);
+}
+
+static int embed(struct mm_pass *p, struct mm_err *err)
+{
+	const struct mm_model *m = p->m;
+	size_t d = p->hp->n_embd, in = p->hp->n_embd_in;
+	const struct mm_tensor *t = mm_w_get(m, MM_GLOBAL, MM_W_EMBD);
+	float *e = m->embd_in ? mm_calloc(p->b->n_row * in, sizeof(float), err) : p->x;
+	int rc = e ? 0 : -1;
+	for (size_t r = 0; rc == 0 && r < p->b->n_row; r++)
+		rc = mm_ckpt_read(m->ck, t, (uint64_t)p->b->id[r] * in, in, e + r * in, err);
+	if (rc == 0 && m->embd_in)
+		mm_lin_rows(m->embd_in, p->b->n_row, e, p->x);
+	if (m->embd_in)
+		mm_free(e);
+	for (size_t r = 0; rc == 0 && r < p->b->n_row; r++)
+		embed_row(p, r);
+	(void)d;
+	return rc;
+}
+
+static void layer_drop_pages(const struct mm_model *m, size_t l)
+{
+	for (size_t s = MM_W_GLOBAL_END; s < MM_W_COUNT; s++)
+		for (size_t e = 0; mm_w_get(m, l, (enum mm_slot)s); e++) {
+			const struct mm_tensor *t = mm_w_get_of(m, l, (enum mm_slot)s, e);
+			if (!t)
+				break;
+			mm_ckpt_drop(m->ck, t);
+			if (t == mm_w_get_of(m, l, (enum mm_slot)s, e + 1))
+				break;
+		}
+}
+
+int mm_pass_run(const struct mm_model *m, const struct mm_batch *b, const uint32_t *target, double *logprob, struct mm_err *err)
+{
+	struct mm_pass p = { .m = m, .hp = &m->hp, .b = b };
+	int rc = pass_alloc(&p, err) || embed(&p, err) ? -1 : 0;
+	for (size_t l = 0; rc == 0 && l < m->hp.n_layer; l++) {
+		struct mm_layer *y = &m->layer[m->resident ? l : 0];
+		if (!m->resident && mm_layer_load(m, l, y, err)) {
+			rc = -1;
+			break;
+		}
+		rc = block_run(&p, y, err);
+		if (!m->resident) {
+			mm_layer_free(m, y);
+			layer_drop_pages(m, l);
+		}
+	}
+	if (rc == 0)
+		rc = mm_head_run(&p, target, logprob, err);
+	pass_fini(&p);
+	return rc;
+}

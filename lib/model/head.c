@@ -1,0 +1,137 @@
+/* head.c: final norm, output matrix and log-softmax, never more than a piece of the logits at a time.
+ *
+ * The vocabulary goes in chunks of CHUNK columns, each a packed matrix; for every row a running (maximum, sum) over the chunks
+ * and the logit of the wanted token. log p = logit - (max + ln sum), the last step in double. Without residence a chunk is
+ * packed, used for all tiles of the batch, and dropped. */
+#include "model/ckpt_priv.h"
+#include "model/model_priv.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#define CHUNK 8192
+
+static enum mm_slot head_slot(const struct mm_model *m)
+{
+	return mm_w_get(m, MM_GLOBAL, MM_W_HEAD) ? MM_W_HEAD : MM_W_EMBD;
+}
+
+static struct mm_lin *chunk_make(const struct mm_model *m, size_t c, struct mm_err *err)
+{
+	enum mm_slot slot = head_slot(m);
+	size_t cols = mm_w_cols(m, MM_GLOBAL, slot), row0 = c * m->head_chunk, n = MM_MIN(m->head_chunk, m->hp.n_vocab - row0);
+	float *w = mm_calloc(n * cols, sizeof(float), err);
+	struct mm_lin *lin = NULL;
+	if (w && !mm_w_read(m, MM_GLOBAL, slot, 0, row0, n, w, err))
+		lin = mm_lin_new(n, cols, w, m->head_b ? m->head_b + row0 : NULL,
+			m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
+	mm_free(w);
+	return lin;
+}
+
+int mm_head_make(struct mm_model *m, struct mm_err *err)
+{
+	m->head_chunk = MM_MIN(m->hp.n_vocab, (size_t)CHUNK);
+	m->n_head_chunk = (m->hp.n_vocab + m->head_chunk - 1) / m->head_chunk;
+	m->head = mm_calloc(m->n_head_chunk, sizeof(struct mm_lin *), err);
+	if (!m->head)
+		return -1;
+	for (size_t c = 0; m->resident && c < m->n_head_chunk; c++)
+		if (!(m->head[c] = chunk_make(m, c, err)))
+			return -1;
+	return 0;
+}
+
+void mm_head_free(struct mm_model *m)
+{
+	for (size_t c = 0; m->head && c < m->n_head_chunk; c++)
+		mm_lin_free(m->head[c]);
+	mm_free(m->head);
+	m->head = NULL;
+}
+
+/* x of one tile normalised (and projected back to the embedding's width) into y */
+static void tile_input(const struct mm_pass *p, size_t row, float *y, float *t)
+{
+	const struct mm_model *m = p->m;
+	size_t d = p->hp->n_embd;
+	float *to = m->embd_out ? t : y;
+	for (size_t r = 0; r < MM_TILE; r++) {
+		const float *x = p->x + (row + r) * d;
+		if (p->hp->final_norm)
+			mm_norm_row(&m->norm, x, to + r * d, d);
+		else
+			memcpy(to + r * d, x, d * sizeof(float));
+	}
+	if (m->embd_out)
+		mm_lin_tile(m->embd_out, t, y);
+}
+
+struct run { /* [n_row] each */
+	float *max;
+	double *sum;
+	float *logit;
+};
+
+static void tile_chunk(const struct mm_pass *p, const struct mm_lin *lin, size_t c, size_t row, const uint32_t *target,
+	const float *y, float *z, struct run *run)
+{
+	size_t n = mm_lin_out(lin), row0 = c * p->m->head_chunk;
+	mm_lin_tile(lin, y, z);
+	for (size_t r = row; r < row + MM_TILE; r++) {
+		float *x = z + (r - row) * n;
+		if (target[r] == UINT32_MAX)
+			continue;
+		if (p->hp->mult_logit != 1 || p->hp->softcap_logit > 0)
+			mm_softcap_row(x, n, (float)p->hp->mult_logit, (float)p->hp->softcap_logit);
+		mm_lse_add(x, n, &run->max[r], &run->sum[r]);
+		if (target[r] >= row0 && target[r] - row0 < n)
+			run->logit[r] = x[target[r] - row0];
+	}
+}
+
+static bool tile_wanted(const uint32_t *target, size_t row)
+{
+	for (size_t r = 0; r < MM_TILE; r++)
+		if (target[row + r] != UINT32_MAX)
+			return true;
+	return false;
+}
+
+int mm_head_run(struct mm_pass *p, const uint32_t *target, double *logprob, struct mm_err *err)
+{
+	const struct mm_model *m = p->m;
+	size_t n = p->b->n_row, d = p->hp->n_embd, din = m->embd_out ? mm_lin_out(m->embd_out) : d;
+	struct run run = { mm_calloc(n, sizeof(float), err), NULL, NULL };
+	int rc = -1;
+	run.sum = run.max ? mm_calloc(n, sizeof(double), err) : NULL;
+	run.logit = run.sum ? mm_calloc(n, sizeof(float), err) : NULL;
+	if (!run.logit)
+		goto out;
+	for (size_t r = 0; r < n; r++)
+		run.max[r] = -INFINITY;
+	for (size_t c = 0; c < m->n_head_chunk; c++) {
+		struct mm_lin *lin = m->head[c] ? m->head[c] : chunk_make(m, c, err);
+		if (!lin)
+			goto out;
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)p->n_thread)
+		for (size_t row = 0; row < n; row += MM_TILE) {
+			float *y = p->work[omp_get_thread_num()], *t = y + MM_TILE * MM_MAX(d, din), *z = t + MM_TILE * d;
+			if (!tile_wanted(target, row))
+				continue;
+			tile_input(p, row, y, t);
+			tile_chunk(p, lin, c, row, target, y, z, &run);
+		}
+		if (!m->head[c])
+			mm_lin_free(lin);
+	}
+	for (size_t r = 0; r < n; r++)
+		logprob[r] = target[r] == UINT32_MAX ? 0 : (double)run.logit[r] - ((double)run.max[r] + log(run.sum[r]));
+	rc = 0;
+out:
+	mm_free(run.max);
+	mm_free(run.sum);
+	mm_free(run.logit);
+	return rc;
+}
