@@ -172,7 +172,7 @@ static enum mm_verdict look_isolated(
 		"variation over "
 		"the texts is its own",
 		e->rec.name, nearest, bits, 100 * p->iso.unexplained);
-	f->evidence = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "nearest", nearest, "kl_bits_per_byte",
+	f->evidence = json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "nearest", nearest, "kl_bits_per_byte",
 		bits, "kl_nats_per_text", p->iso.nearest / 2, "robust_z", p->iso.z, "unexplained", p->iso.unexplained,
 		"lof", p->iso.lof, "models", (json_int_t)d->map->n, "epoch", (json_int_t)mm_map_epoch(d));
 	return found(f, err);

@@ -77,6 +77,37 @@ static json_t *neighbour_json(const struct mm_daemon *d, const struct mm_place *
 	return o;
 }
 
+/* Copies lie at the same distance: by name, so that the order of arrival does not show. */
+struct hit {
+	const struct mm_place *p;
+	double two_kl;
+};
+
+static int cmp_hit(const void *a, const void *b)
+{
+	const struct hit *x = a, *y = b;
+	if (x->two_kl != y->two_kl)
+		return x->two_kl < y->two_kl ? -1 : 1;
+	return strcmp(x->p->e->rec.name, y->p->e->rec.name);
+}
+
+/* The `want` nearest live members of p, [want]; returns how many. A few more are looked at, for ties at the end. */
+static size_t nearest_of(const struct mm_daemon *d, const struct mm_place *p, size_t want, double *dist,
+	struct mm_near *near, struct hit *hit)
+{
+	const struct mm_chart *m = d->map;
+	mm_map_distances(d, p, dist);
+	for (size_t i = 0; i < m->n; i++) /* those that left the map are the farthest */
+		if (!mm_map_live(d, m->member[i]))
+			dist[i] = INFINITY;
+	size_t n = mm_knn_row(dist, m->n, p->at, MM_MIN(want + 16, m->n), near), k = 0;
+	for (size_t i = 0; i < n; i++)
+		if (isfinite(near[i].d))
+			hit[k++] = (struct hit){ m->member[near[i].i], dist[near[i].i] };
+	qsort(hit, k, sizeof(*hit), cmp_hit);
+	return MM_MIN(k, want);
+}
+
 int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
 	const struct mm_chart *m = d->map;
@@ -86,21 +117,16 @@ int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 		return -1;
 	double *dist = mm_calloc(m->n, sizeof(*dist), err);
 	struct mm_near *near = dist ? mm_calloc(m->n, sizeof(*near), err) : NULL;
-	json_t *list = near ? json_array() : NULL;
-	if (!list) {
-		mm_free(near);
-		mm_free(dist);
-		return mm_fail(err, MM_ENOMEM, "out of memory");
-	}
-	mm_map_distances(d, p, dist);
-	for (size_t i = 0; i < m->n; i++) /* those that left the map are the farthest */
-		if (!mm_map_live(d, m->member[i]))
-			dist[i] = INFINITY;
-	size_t n = mm_knn_row(dist, m->n, p->at, MM_MIN((size_t)k, m->n), near);
-	for (size_t i = 0; i < n && isfinite(near[i].d); i++)
-		json_array_append_new(list, neighbour_json(d, m->member[near[i].i], dist[near[i].i]));
+	struct hit *hit = near ? mm_calloc(m->n, sizeof(*hit), err) : NULL;
+	json_t *list = hit ? json_array() : NULL;
+	size_t n = list ? nearest_of(d, p, (size_t)k, dist, near, hit) : 0;
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, neighbour_json(d, hit[i].p, hit[i].two_kl));
+	mm_free(hit);
 	mm_free(near);
 	mm_free(dist);
+	if (!list)
+		return mm_fail(err, MM_ENOMEM, "out of memory");
 	return body_of(reply, with_epoch(d, json_pack("{s:s, s:o}", "model", p->e->rec.name, "neighbours", list)), err);
 }
 

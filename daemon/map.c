@@ -166,7 +166,7 @@ void mm_map_scored(struct mm_daemon *d, struct mm_model_entry *e)
 {
 	struct mm_chart *m = d->map;
 	struct mm_err err;
-	if (!m || m->stopping)
+	if (!m)
 		return;
 	if (!mm_reg_on_map(e) || !mm_map_vec(d, e))
 		return; /* queries pass over members that are not live */
@@ -233,6 +233,7 @@ int mm_map_start(struct mm_daemon *d, struct mm_err *err)
 	size_t k = 0;
 	if (!m)
 		return -1;
+	m->sync_max = MM_MAP_SYNC_MAX;
 	m->epochs = json_array();
 	if (!m->epochs)
 		return mm_fail(err, MM_ENOMEM, "map: out of memory");

@@ -325,7 +325,7 @@ void mm_map_place_next(struct mm_daemon *d)
 		struct mm_place *p = m->member[i];
 		if (p->placed || !mm_map_live(d, p))
 			continue;
-		if (p->at <= MM_MAP_SYNC_MAX / MM_MAX(d->texts.n, (size_t)1))
+		if (p->at <= m->sync_max / MM_MAX(d->texts.n, (size_t)1))
 			place_sync(d, p);
 		else if (placing_submit(d, p, &err)) {
 			mm_log(MM_LOG_ERROR, "map: %s: %s", p->e->rec.name, err.text);

@@ -65,7 +65,7 @@ struct mm_chart {
 	unsigned pins;			/* snapshots in use */
 	float **retired;
 	size_t n_retired, cap_retired;
-	bool stopping;
+	size_t sync_max; /* MM_MAP_SYNC_MAX; tests lower it */
 };
 
 /* ---- map.c ---- */

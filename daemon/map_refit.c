@@ -178,7 +178,8 @@ static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err
 		struct mm_place *p = m->member[i];
 		mm_free(p->dist);
 		p->dist = NULL;
-		p->placed = p->in_fit = false;
+		p->placed = false;
+		p->in_fit = r->keep && p->in_fit;
 		p->at = SIZE_MAX;
 	}
 	size_t n = 0;
@@ -315,9 +316,9 @@ static void refit_done(struct mm_daemon *d, void *ctx, bool cancelled)
 }
 
 /* Cost in entries walked: K^2 N / 2 for the triangle. */
-static bool is_small(const struct refit *r)
+static bool is_small(const struct refit *r, size_t sync_max)
 {
-	return (double)r->k * (double)r->k * (double)r->n / 2 <= 4.0 * (double)MM_MAP_SYNC_MAX;
+	return (double)r->k * (double)r->k * (double)r->n / 2 <= 4.0 * (double)sync_max;
 }
 
 static int start(struct mm_daemon *d, bool keep, struct mm_err *err)
@@ -341,7 +342,7 @@ static int start(struct mm_daemon *d, bool keep, struct mm_err *err)
 		return -1;
 	}
 	struct mm_work work = { refit_run, refit_done, r };
-	bool now = is_small(r);
+	bool now = is_small(r, m->sync_max);
 	if (!now && mm_worker_submit(d, &work, err)) {
 		refit_free(r);
 		return -1;

@@ -1,0 +1,489 @@
+/* The daemon's map and alerts over the zoo's vectors: neighbours as in analysis.json, nobody moves inside an epoch,
+ * epochs survive a restart, alerts come once and go when their cause goes. */
+#include "fake_reg.h"
+
+static void shuffle(size_t *order, size_t n, uint64_t seed)
+{
+	struct mm_rng rng;
+	mm_rng_init(&rng, seed);
+	for (size_t i = 0; i < n; i++)
+		order[i] = i;
+	for (size_t i = n; i-- > 1;) {
+		size_t j = mm_rng_below(&rng, i + 1), tmp = order[i];
+		order[i] = order[j];
+		order[j] = tmp;
+	}
+}
+
+static void arrive(struct mm_daemon *d, struct mm_model_entry *e)
+{
+	mm_map_scored(d, e);
+	mm_alerts_model(d, e);
+	settle_down(d);
+}
+
+static size_t n_alerts(struct mm_daemon *d, const char *kind, enum mm_alert_state state)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < d->alerts->n; i++)
+		n += (!kind || strcmp(d->alerts->rec[i]->kind, kind) == 0) && d->alerts->rec[i]->state == state;
+	return n;
+}
+
+static void refit(struct mm_daemon *d)
+{
+	json_decref(ask(d, mm_cmd_refit, NULL, NULL));
+	settle_down(d);
+}
+
+static double num(json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+static const char *str(json_t *o, const char *key)
+{
+	return json_string_value(json_object_get(o, key));
+}
+
+static void check_near(struct zoo *z, struct mm_daemon *d)
+{
+	for (size_t i = 0; i < z->m.k; i++) {
+		json_t *want = zoo_at(z, "clipped", "nearest", z->name[i], NULL);
+		double two_kl = json_number_value(json_array_get(want, 1));
+		json_t *r = ask(d, mm_cmd_near, json_pack("{s:s, s:i}", "name", z->name[i], "k", 3), NULL);
+		json_t *list = json_object_get(r, "neighbours"), *first = json_array_get(list, 0);
+		assert_int_equal(json_array_size(list), 3);
+		assert_string_equal(str(first, "name"), json_string_value(json_array_get(want, 0)));
+		near_rel(num(first, "kl_nats_per_text"), two_kl / 2, 1e-6, 1e-6, z->name[i]);
+		near_rel(num(first, "kl_bits_per_byte"), two_kl / (2 * z->texts.mean_bytes * M_LN2), 1e-6, 1e-8,
+			z->name[i]);
+		assert_true(num(first, "kl_nats_per_text") <= num(json_array_get(list, 1), "kl_nats_per_text"));
+		json_t *dist =
+			ask(d, mm_cmd_dist, json_pack("{s:s, s:s}", "a", z->name[i], "b", str(first, "name")), NULL);
+		near_rel(num(dist, "kl_nats_per_text"), two_kl / 2, 1e-6, 1e-6, z->name[i]);
+		near_rel(num(dist, "clip"), json_number_value(zoo_at(z, "clip_threshold", NULL)), 1e-6, 0, "clip");
+		json_decref(dist);
+		json_decref(r);
+	}
+}
+
+/* Five orders of arrival: the same neighbours after the last refit, no alert about a healthy model. Every other order
+ * has all its work on the worker, and one does not wait between the arrivals. */
+static void test_orders(void **state)
+{
+	(void)state;
+	struct zoo z;
+	zoo_open(&z);
+	for (uint64_t seed = 1; seed <= 5; seed++) {
+		struct mm_daemon d;
+		size_t order[64];
+		daemon_new(&d, &z.texts);
+		rooms_start(&d);
+		d.map->sync_max = seed % 2 ? d.map->sync_max : 0;
+		shuffle(order, z.m.k, seed);
+		for (size_t i = 0; i < z.m.k; i++) {
+			struct mm_model_entry *e = model_add(z.name[order[i]], z.m.row[order[i]], z.m.n);
+			mm_map_scored(&d, e);
+			mm_alerts_model(&d, e);
+			if (seed != 4)
+				settle_down(&d);
+		}
+		settle_down(&d);
+		assert_int_equal(d.alerts->n, 0); /* records say nothing about copies here */
+		assert_true(
+			mm_map_epoch(&d) > (seed == 4 ? 0 : 3)); /* it grew from nothing: several automatic refits */
+		refit(&d);
+		check_near(&z, &d);
+		rooms_stop(&d);
+		daemon_free(&d);
+	}
+	zoo_close(&z);
+}
+
+static json_t *points(struct mm_daemon *d, json_t *args)
+{
+	json_t *map = ask(d, mm_cmd_map, args, NULL), *by = json_object(), *p;
+	size_t i;
+	assert_null(json_object_get(map, "error"));
+	json_array_foreach (json_object_get(map, "points"), i, p)
+		json_object_set(by, str(p, "name"), p);
+	json_decref(map);
+	return by;
+}
+
+static double moved(json_t *a, json_t *b)
+{
+	double far = 0;
+	const char *name;
+	json_t *p;
+	json_object_foreach (a, name, p) {
+		json_t *q = json_object_get(b, name);
+		assert_non_null(q);
+		far = fmax(far, fabs(num(p, "x") - num(q, "x")) + fabs(num(p, "y") - num(q, "y")) +
+					fabs(num(p, "z") - num(q, "z")));
+	}
+	return far;
+}
+
+static void test_nobody_moves(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	d.cfg.map.refit_growth = 0.5;
+	rooms_start(&d);
+	for (size_t i = 0; i < 20; i++)
+		arrive(&d, model_add(z.name[i], z.m.row[i], z.m.n));
+	refit(&d);
+	uint64_t epoch = mm_map_epoch(&d);
+	json_t *before = points(&d, NULL);
+	for (size_t i = 20; i < 29; i++) /* 9 < 50 % of 20 */
+		arrive(&d, model_add(z.name[i], z.m.row[i], z.m.n));
+	assert_int_equal(mm_map_epoch(&d), epoch);
+	json_t *after = points(&d, NULL);
+	assert_int_equal(json_object_size(after), 29);
+	assert_true(moved(before, after) == 0);
+	/* restart: same epoch, same places */
+	rooms_stop(&d);
+	rooms_start(&d);
+	assert_int_equal(mm_map_epoch(&d), epoch);
+	json_t *again = points(&d, NULL);
+	assert_int_equal(json_object_size(again), 29);
+	assert_true(moved(after, again) == 0);
+	/* the tenth new one makes the next epoch; what moved is told; the old map can still be read */
+	arrive(&d, model_add(z.name[29], z.m.row[29], z.m.n));
+	assert_int_equal(mm_map_epoch(&d), epoch + 1);
+	json_t *old = points(&d, json_pack("{s:I}", "epoch", (json_int_t)epoch));
+	assert_true(moved(old, before) < 1e-9);
+	json_t *list = ask(&d, mm_cmd_epochs, NULL, NULL), *all = json_object_get(list, "epochs");
+	assert_int_equal(json_array_size(all), epoch + 1);
+	json_t *dis = json_object_get(json_array_get(all, epoch), "displacement");
+	assert_int_equal(num(dis, "models"), 30); /* all had a place before, the last one for a moment */
+	assert_true(num(dis, "p50") > 0 && num(dis, "p95") >= num(dis, "p50"));
+	json_t *bad = ask(&d, mm_cmd_map, json_pack("{s:i}", "epoch", 999), NULL);
+	assert_string_equal(str(bad, "code"), "not_found");
+	json_decref(bad);
+	json_decref(list);
+	json_decref(old);
+	json_decref(again);
+	json_decref(after);
+	json_decref(before);
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
+static void test_export(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_buf v = { 0 }, n = { 0 }, c = { 0 };
+	struct mm_npy npy;
+	struct mm_err err;
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	rooms_start(&d);
+	for (size_t i = 0; i < 5; i++)
+		arrive(&d, model_add(z.name[i], z.m.row[i], z.m.n));
+	json_decref(ask(&d, mm_cmd_export, json_pack("{s:s}", "what", "vectors"), &v));
+	json_decref(ask(&d, mm_cmd_export, json_pack("{s:s}", "what", "names"), &n));
+	json_decref(ask(&d, mm_cmd_export, json_pack("{s:s}", "what", "coords"), &c));
+	MUST(mm_npy_parse(&npy, v.data, v.len, &err));
+	assert_true(npy.shape[0] == 5 && npy.shape[1] == z.m.n);
+	assert_string_equal(npy.descr, "<f4");
+	for (size_t i = 0; i < 5; i++)
+		assert_memory_equal(npy.data + i * z.m.n * 4, z.m.row[i], z.m.n * 4);
+	assert_string_equal((char *)n.data, "bard-mini\ngpt2-a\ngpt2-a-docs\ngpt2-a-shakespeare\nllama-a\n");
+	assert_memory_equal(c.data, "name,x,y,z\nbard-mini,", 21);
+	json_t *bad = ask(&d, mm_cmd_export, json_pack("{s:s}", "what", "secrets"), NULL);
+	assert_non_null(json_object_get(bad, "error"));
+	json_decref(bad);
+	mm_buf_fini(&v);
+	mm_buf_fini(&n);
+	mm_buf_fini(&c);
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
+/* A vector that is replaced while a refit reads the old one; queries in between. */
+static void test_rescored(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_err err;
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	rooms_start(&d);
+	for (size_t i = 0; i < 12; i++)
+		arrive(&d, model_add(z.name[i], z.m.row[i], z.m.n));
+	float *new = mm_calloc(z.m.n, sizeof(float), &err), *old = reg[3]->loglik;
+	memcpy(new, z.m.row[20], z.m.n * sizeof(float));
+	mm_map_pin(&d); /* as a refit on the worker would */
+	reg[3]->loglik = new;
+	mm_map_retire(&d, old);
+	assert_memory_equal(old, z.m.row[3], z.m.n * sizeof(float));
+	arrive(&d, reg[3]);
+	mm_map_unpin(&d);
+	for (size_t i = 0; i < 12; i++) {
+		if (i == 3)
+			continue;
+		json_t *r = ask(&d, mm_cmd_near, json_pack("{s:s, s:i}", "name", z.name[i], "k", 11), NULL), *p;
+		size_t j;
+		assert_int_equal(json_array_size(json_object_get(r, "neighbours")), 11);
+		json_array_foreach (json_object_get(r, "neighbours"), j, p) {
+			size_t o = zoo_index(&z, str(p, "name"));
+			double want = mm_dist_pair(z.m.row[i], z.m.row[o == 3 ? 20 : o], z.m.n, mm_map_clip(&d));
+			near_rel(num(p, "kl_nats_per_text"), want / 2, 1e-6, 1e-9, str(p, "name"));
+		}
+		json_decref(r);
+	}
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
+static struct mm_model_entry *broken(struct mm_daemon *d, const char *name, enum mm_model_state state, const char *code,
+	const char *reason, const char *file, uint64_t missing)
+{
+	struct mm_err err;
+	float none[1] = { 0 };
+	struct mm_model_entry *e = model_add(name, none, 1);
+	mm_free(e->loglik);
+	e->loglik = NULL;
+	e->rec.state = state;
+	e->rec.reason = mm_strdup(reason, &err);
+	e->rec.reason_code = mm_strdup(code, &err);
+	e->rec.reason_file = file ? mm_strdup(file, &err) : NULL;
+	e->rec.missing_bytes = missing;
+	e->rec.quick = mm_hash_of(name, strlen(name));
+	mm_alerts_model(d, e);
+	return e;
+}
+
+static json_t *only_alert(struct mm_daemon *d, const char *kind)
+{
+	json_t *r = ask(d, mm_cmd_alerts, json_pack("{s:s}", "kind", kind), NULL), *list = json_object_get(r, "alerts");
+	assert_int_equal(json_array_size(list), 1);
+	json_t *a = json_incref(json_array_get(list, 0));
+	json_decref(r);
+	return a;
+}
+
+static void test_life(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_err err;
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	rooms_start(&d);
+	struct mm_model_entry *base = model_add("a", z.m.row[1], z.m.n), *copy = model_add("b", z.m.row[1], z.m.n);
+	arrive(&d, base);
+	mm_free(copy->loglik);
+	copy->loglik = NULL;
+	copy->rec.same_as = base->rec.id;
+	for (int i = 0; i < 3; i++)
+		arrive(&d, copy); /* any number of times: one alert */
+	json_t *a = only_alert(&d, "duplicate");
+	assert_string_equal(str(a, "message"), "b is byte for byte the same model as a");
+	assert_string_equal(str(a, "state"), "open");
+	json_decref(a);
+	struct mm_model_entry *cut = broken(&d, "cut", MM_ST_NEVER_READY, "truncated", "model.safetensors is too short",
+		"model.safetensors", 903120);
+	a = only_alert(&d, "never_ready");
+	assert_string_equal(
+		str(a, "message"), "cut is still not complete: model.safetensors is too short (882K missing)");
+	assert_int_equal(num(json_object_get(a, "evidence"), "missing_bytes"), 903120);
+	json_decref(a);
+	broken(&d, "hole", MM_ST_FAILED, "shape", "tensor x is missing", NULL, 0);
+	a = only_alert(&d, "failed");
+	assert_string_equal(str(a, "message"), "hole cannot be scored: tensor x is missing");
+	json_int_t id = json_integer_value(json_object_get(a, "id"));
+	json_decref(a);
+	broken(&d, "nan", MM_ST_FAILED, "not_finite", "2 NaN in layer 2", NULL, 0);
+	json_decref(only_alert(&d, "not_finite"));
+	assert_int_equal(n_alerts(&d, NULL, MM_ALERT_OPEN), 4);
+	/* acknowledge, with a note; twice is a conflict; unknown is not found */
+	a = ask(&d, mm_cmd_alert, json_pack("{s:s, s:I, s:s}", "action", "ack", "alert", id, "note", "known"), NULL);
+	assert_string_equal(str(json_object_get(a, "alert"), "state"), "acked");
+	json_decref(a);
+	a = ask(&d, mm_cmd_alert, json_pack("{s:s, s:I}", "action", "ack", "alert", id), NULL);
+	assert_string_equal(str(a, "code"), "conflict");
+	json_decref(a);
+	a = ask(&d, mm_cmd_alert, json_pack("{s:s, s:i}", "action", "ack", "alert", 99), NULL);
+	assert_string_equal(str(a, "code"), "not_found");
+	json_decref(a);
+	/* the same after a restart, and nothing new for the same findings */
+	rooms_stop(&d);
+	rooms_start(&d);
+	for (size_t i = 0; i < n_reg; i++)
+		mm_alerts_model(&d, reg[i]);
+	assert_int_equal(d.alerts->n, 4);
+	assert_int_equal(n_alerts(&d, "failed", MM_ALERT_ACKED), 1);
+	/* the file arrives: never_ready settles itself; truncated again: the same alert opens again */
+	cut->rec.state = MM_ST_WAITING;
+	mm_alerts_model(&d, cut);
+	assert_int_equal(n_alerts(&d, "never_ready", MM_ALERT_OPEN), 1); /* on its way: nothing known yet */
+	cut->rec.state = MM_ST_QUEUED;
+	mm_alerts_model(&d, cut);
+	assert_int_equal(n_alerts(&d, "never_ready", MM_ALERT_RESOLVED), 1);
+	cut->rec.state = MM_ST_NEVER_READY;
+	mm_alerts_model(&d, cut);
+	assert_int_equal(n_alerts(&d, "never_ready", MM_ALERT_OPEN), 1);
+	assert_int_equal(d.alerts->n, 4);
+	/* what a user resolved stays resolved until the files change */
+	a = ask(&d, mm_cmd_alert,
+		json_pack("{s:s, s:I, s:s}", "action", "resolve", "alert", id, "note", "will be deleted"), NULL);
+	json_decref(a);
+	mm_alerts_model(&d, reg[3]);
+	assert_int_equal(n_alerts(&d, "failed", MM_ALERT_OPEN), 0);
+	reg[3]->rec.quick = mm_hash_of("other", 5);
+	mm_alerts_model(&d, reg[3]);
+	assert_int_equal(n_alerts(&d, "failed", MM_ALERT_OPEN), 1);
+	/* another cause: the old one settles, a new one opens */
+	mm_free(reg[3]->rec.reason_code);
+	reg[3]->rec.reason_code = mm_strdup("unsupported", &err);
+	mm_alerts_model(&d, reg[3]);
+	assert_int_equal(n_alerts(&d, "failed", MM_ALERT_OPEN), 1);
+	assert_int_equal(n_alerts(&d, "failed", MM_ALERT_RESOLVED), 1);
+	copy->rec.gone = true;
+	mm_alerts_model(&d, copy);
+	assert_int_equal(n_alerts(&d, "duplicate", MM_ALERT_RESOLVED), 1);
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
+/* Garbage raises `isolated` from eight models on; a relative that arrives later settles it; it never bends the map. */
+static void test_isolated(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_rng rng;
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	d.cfg.map.refit_growth = 1;
+	rooms_start(&d);
+	float *bad = malloc(z.m.n * sizeof(float));
+	size_t order[1000];
+	assert_int_equal(z.m.n, MM_COUNT(order));
+	shuffle(order, z.m.n, 4);
+	for (size_t s = 0; s < z.m.n; s++)
+		bad[s] = z.m.row[4][order[s]];
+	for (size_t i = 0; i < 6; i++)
+		arrive(&d, model_add(z.name[i], z.m.row[i], z.m.n));
+	struct mm_model_entry *odd = model_add("odd", bad, z.m.n);
+	arrive(&d, odd);
+	assert_int_equal(d.alerts->n, 0); /* seven models: too few to say */
+	for (size_t i = 6; i < 30; i++)
+		arrive(&d, model_add(z.name[i], z.m.row[i], z.m.n));
+	assert_int_equal(d.alerts->n, 1);
+	json_t *a = only_alert(&d, "isolated");
+	assert_string_equal(str(a, "model"), "odd");
+	assert_true(num(json_object_get(a, "evidence"), "unexplained") > 0.5);
+	json_decref(a);
+	assert_true(mm_alerts_anomaly_open(&d, odd->rec.id));
+	refit(&d);
+	struct mm_place *p = mm_map_member(&d, odd);
+	assert_false(p->in_fit);
+	mm_rng_init(&rng, 5);
+	for (size_t s = 0; s < z.m.n; s++)
+		bad[s] += 20 * (float)mm_rng_normal(&rng);
+	arrive(&d, model_add("odd-sibling", bad, z.m.n));
+	assert_int_equal(n_alerts(&d, "isolated", MM_ALERT_OPEN), 0);
+	assert_int_equal(n_alerts(&d, "isolated", MM_ALERT_RESOLVED), 1);
+	free(bad);
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
+/* Same weights in another dtype: a note, no alert; interpolations get none. */
+static void test_lineage_note(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_err err;
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	rooms_start(&d);
+	for (size_t i = 0; i < z.m.k; i++) {
+		struct mm_model_entry *e = model_add(z.name[i], z.m.row[i], z.m.n);
+		json_t *t = json_object_get(z.truth, z.name[i]);
+		e->rec.params = (uint64_t)json_integer_value(json_object_get(t, "params"));
+		e->rec.dtype = mm_strdup(str(t, "dtype"), &err);
+		e->rec.family = mm_strdup(str(t, "family"), &err);
+		arrive(&d, e);
+		if (strcmp(z.name[i], "mistral-a-fp32") == 0)
+			assert_string_equal(e->rec.note, "same weights as mistral-a in float32");
+		else if (strcmp(z.name[i], "neox-a-shakespeare") == 0) /* the copy's record does not say so here */
+			assert_string_equal(e->rec.note, "same weights as bard-mini in other files");
+		else
+			assert_null(e->rec.note);
+	}
+	assert_int_equal(d.alerts->n, 0);
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
+/* The command gets the alert on stdin; one that hangs is killed with its children and holds up nothing. */
+static void test_hook(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_err err;
+	char cmd[512], path[128];
+	sigset_t chld;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &chld, NULL);
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	snprintf(path, sizeof(path), "%s/seen", dir);
+	snprintf(cmd, sizeof(cmd), "cat > %s.tmp && mv %s.tmp %s", path, path, path);
+	d.cfg.alerts.on_alert = cmd;
+	rooms_start(&d);
+	broken(&d, "hole", MM_ST_FAILED, "shape", "tensor x is missing", NULL, 0);
+	while (access(path, R_OK) != 0)
+		assert_true(sd_event_run(d.loop, 5000000) > 0);
+	json_t *j = mm_json_load(path, 10000, &err);
+	if (!j)
+		fail_msg("%s", err.text);
+	assert_string_equal(str(j, "kind"), "failed");
+	assert_string_equal(str(j, "what"), "opened");
+	json_decref(j);
+	snprintf(cmd, sizeof(cmd), "sleep 1000 & wait");
+	d.cfg.alerts.on_alert_timeout = 0.05;
+	broken(&d, "hole2", MM_ST_FAILED, "shape", "tensor x is missing", NULL, 0);
+	for (int i = 0; i < 2; i++) /* its time limit, its end */
+		assert_true(sd_event_run(d.loop, 5000000) > 0);
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_nobody_moves),
+		cmocka_unit_test(test_export),
+		cmocka_unit_test(test_rescored),
+		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_isolated),
+		cmocka_unit_test(test_lineage_note),
+		cmocka_unit_test(test_hook),
+	};
+	mm_log_init(MM_LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
