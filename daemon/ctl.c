@@ -8,7 +8,7 @@
  * in turn, and the pump bounds what one turn of the loop does, so that no client keeps another one, or a scorer, from
  * its turn.
  */
-#include "daemon/net.h"
+#include "daemon/ctl_priv.h"
 
 #include <string.h>
 #include <unistd.h>

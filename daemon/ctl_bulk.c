@@ -5,7 +5,7 @@
  * its last byte was read, or when its client has gone. Number and memory are bounded; what was read to its end makes
  * room first.
  */
-#include "daemon/net.h"
+#include "daemon/ctl_priv.h"
 
 #include <errno.h>
 #include <string.h>

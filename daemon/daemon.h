@@ -36,7 +36,7 @@ struct mm_daemon {
 	struct mm_alerts *alerts;
 	struct mm_ctl *ctl;
 	struct mm_events *events;
-	struct mm_net *net; /* net.c: the ZeroMQ context, while somebody uses it */
+	struct mm_net *net; /* ctl_net.c: the ZeroMQ context, while somebody uses it */
 	struct mm_zap *zap; /* zap.c: only with tcp endpoints */
 	struct mm_service *service;
 	struct mm_worker *worker;

@@ -4,7 +4,7 @@
  * event has a number within this run of the daemon (`boot`), a ring holds the last ones, and `events_since` hands out
  * what is missing, or says that there is a gap that it cannot fill. Heartbeats tell quiet from dead.
  */
-#include "daemon/net.h"
+#include "daemon/ctl_priv.h"
 
 #include <errno.h>
 #include <string.h>

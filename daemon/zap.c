@@ -4,7 +4,7 @@
  * handshake. We know keys from a list and nothing else. The connection's User-Id is the key, and its right is looked up
  * in the list again for every request: taking a key out of the file takes its rights away, also from those connected.
  */
-#include "daemon/net.h"
+#include "daemon/ctl_priv.h"
 
 #include <ctype.h>
 #include <errno.h>

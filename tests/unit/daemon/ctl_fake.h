@@ -4,7 +4,7 @@
 #ifndef CTL_FAKE_H
 #define CTL_FAKE_H
 
-#include "daemon/net.h"
+#include "daemon/ctl_priv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

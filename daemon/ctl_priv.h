@@ -1,11 +1,11 @@
-/* net.h - what ctl.c, events.c and zap.c share: one ZeroMQ context, sockets bound with the right rights, and the pump
+/* ctl_priv.h - what ctl.c, events.c and zap.c share: one ZeroMQ context, sockets bound with the right rights, and the pump
  * that reads an edge-triggered socket dry without keeping the loop from anything else. Loop thread only. */
-#ifndef MM_NET_H
-#define MM_NET_H
+#ifndef MM_CTL_PRIV_H
+#define MM_CTL_PRIV_H
 
 #include "daemon/daemon.h"
 
-/* ---- net.c ---- */
+/* ---- ctl_net.c ---- */
 
 enum mm_net_role { MM_NET_CONTROL, MM_NET_QUERY, MM_NET_EVENTS };
 

@@ -1,4 +1,4 @@
-/* net.c - ZeroMQ sockets bound with the right rights, and the pump that reads them.
+/* ctl_net.c - ZeroMQ sockets bound with the right rights, and the pump that reads them.
  *
  * ipc: we make and bind the Unix socket ourselves and hand it to ZeroMQ (ZMQ_USE_FD). ZeroMQ would unlink whatever lies
  * at the path, also the socket of a living daemon, and would leave the mode to the umask of the moment. fchmod on an
@@ -6,7 +6,7 @@
  *
  * tcp: CURVE encryption, and only for the keys of a list (zap.c). Nothing else is offered over a network.
  */
-#include "daemon/net.h"
+#include "daemon/ctl_priv.h"
 
 #include <errno.h>
 #include <signal.h>
