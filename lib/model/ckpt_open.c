@@ -149,12 +149,23 @@ static int explain_absence(const char *dir, struct mm_ckpt_why *why, struct mm_e
 		gguf[0] ? "; a GGUF file is a checkpoint of its own, give " : "", gguf);
 }
 
-static int open_dir(struct mm_ckpt *ck, const char *search_dir, struct mm_ckpt_why *why, struct mm_err *err)
+static int open_adapter(struct mm_ckpt *ck, struct mm_ckpt_why *why, struct mm_err *err)
+{
+	if (!has_file(ck->path, "adapter_model.safetensors")) {
+		if (has_file(ck->path, "adapter_model.bin"))
+			return refuse_pickle("adapter_model.bin", why, err);
+		mm_ckpt_blame(why, "no_weights", "adapter_model.safetensors", 0, true);
+		return mm_fail(err, MM_ENOENT, "no weights: adapter_model.safetensors is not here");
+	}
+	return mm_lora_read(ck, ck->path, why, err);
+}
+
+static int open_dir(struct mm_ckpt *ck, struct mm_ckpt_why *why, struct mm_err *err)
 {
 	bool weights = has_file(ck->path, "model.safetensors") || has_file(ck->path, "model.safetensors.index.json");
 	ck->container = MM_CONTAINER_SAFETENSORS;
 	if (!weights && has_file(ck->path, "adapter_config.json"))
-		return mm_lora_read(ck, ck->path, search_dir, why, err);
+		return open_adapter(ck, why, err);
 	if (!(ck->dir = mm_strdup(ck->path, err)) ||
 		!(ck->config = mm_ckpt_json(ck->dir, "config.json", CONFIG_MAX, why, "bad_config", err)))
 		return -1;
@@ -195,7 +206,7 @@ struct mm_ckpt *mm_ckpt_open_ex(
 		mm_ckpt_blame_errno(why, "", "gone");
 		mm_fail_errno(err, "%s", path);
 	} else if (S_ISDIR(st.st_mode)) {
-		rc = open_dir(ck, search_dir, why, err);
+		rc = open_dir(ck, why, err);
 	} else if (S_ISREG(st.st_mode)) {
 		rc = open_file(ck, why, err);
 	} else {

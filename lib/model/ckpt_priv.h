@@ -235,7 +235,9 @@ struct mm_lora { /* what an adapter puts on top of the base, whose tensors and f
 	struct mm_lora_delta *delta;
 	size_t n_delta;
 };
-int mm_lora_read(struct mm_ckpt *ck, const char *dir, const char *search_dir, struct mm_ckpt_why *why,
+int mm_lora_read(struct mm_ckpt *ck, const char *dir, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
+/* lora_base.c: the directory of the base model that an adapter names, below search_dir (NULL: beside the adapter). */
+char *mm_lora_find_base(const char *name, const char *adapter_dir, const char *search_dir, struct mm_ckpt_why *why,
 	struct mm_err *err) MM_MUST_CHECK;
 /* Adds the overlay's values of elements [first, first + n) to dst. */
 void mm_lora_apply(const void *overlay, const struct mm_tensor *t, uint64_t first, size_t n, float *dst);

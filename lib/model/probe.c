@@ -320,11 +320,26 @@ static void check_weights(struct probe *p)
 	}
 }
 
+/* An adapter's result changes with its base. */
+static int put_base(const struct mm_ckpt *ck, json_t *files, struct mm_err *err)
+{
+	char *config = mm_path_join(ck->lora->base_dir, "config.json", err);
+	int rc = config ? put_file(files, config, config, err) : -1;
+	size_t n = strlen(ck->lora->base_dir);
+	for (size_t i = 0; !rc && i < ck->n_file; i++)
+		if (!strncmp(ck->file[i].path, ck->lora->base_dir, n) && ck->file[i].path[n] == '/')
+			rc = put_file(files, ck->file[i].path, ck->file[i].path, err);
+	mm_free(config);
+	return rc;
+}
+
 static json_t *answer(struct probe *p, json_t *files, struct mm_err *err)
 {
 	static const char *const name[] = { "ready", "waiting", "failed" };
 	struct mm_hash quick;
 	char hex[MM_HASH_HEX];
+	if (p->ck && p->ck->lora && put_base(p->ck, files, err))
+		return NULL;
 	json_t *o = json_pack("{s:s, s:O, s:O}", "state", name[p->state], "files", files, "meta", p->meta);
 	if (o && p->state == MM_PROBE_READY) {
 		if (mm_fingerprint_quick(p->ck, &quick, err)) {

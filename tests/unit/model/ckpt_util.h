@@ -99,12 +99,15 @@ static inline void copy_file(const char *from, const char *to)
 /* Regular files of one directory into another. */
 static inline void copy_dir(const char *from, const char *to)
 {
-	DIR *d = opendir(from);
+	char a[4096], b[4096];
+	snprintf(a, sizeof a, "%s", from); /* at() has few buffers */
+	snprintf(b, sizeof b, "%s", to);
+	DIR *d = opendir(a);
 	assert_non_null(d);
 	for (struct dirent *e; (e = readdir(d));) {
 		struct stat st;
-		if (!stat(at(from, e->d_name), &st) && S_ISREG(st.st_mode))
-			copy_file(at(from, e->d_name), at(to, e->d_name));
+		if (!stat(at(a, e->d_name), &st) && S_ISREG(st.st_mode))
+			copy_file(at(a, e->d_name), at(b, e->d_name));
 	}
 	closedir(d);
 }
