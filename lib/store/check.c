@@ -237,7 +237,14 @@ static int check_map(const struct mm_map *m, struct mm_err *err)
 	const uint8_t *meta = meta_at(m->data), *other = meta_at(m->data + c.psize);
 	if (!other || u32_at(other + free_at) != c.psize)
 		return mm_fail(err, MM_ECORRUPT, "its second page is not that of an LMDB file");
-	if (u64_at(meta + last_at + 8) < u64_at(other + last_at + 8))
+	/* Commits go to the two in turn, so their numbers follow each other. If they do not, one is damaged, and taking
+	 * the other would silently go back in time. */
+	uint64_t even = u64_at(meta + last_at + 8), odd = u64_at(other + last_at + 8);
+	if ((even || odd) && (even % 2 || !(odd % 2) || (even + 1 != odd && odd + 1 != even)))
+		return mm_fail(err, MM_ECORRUPT,
+			"the numbers of its last two transactions, %llu and %llu, do not follow",
+			(unsigned long long)even, (unsigned long long)odd);
+	if (even < odd)
 		meta = other;
 	c.in_file = m->size / c.psize;
 	if (u64_at(meta + last_at) > UINT64_MAX / 65536 - 1)
