@@ -116,7 +116,8 @@ static int ffn_load(const struct mm_model *m, size_t l, struct mm_layer *y, stru
 	const enum mm_slot up[] = { MM_W_UP, MM_W_COUNT }, up_b[] = { MM_W_UP_B };
 	const enum mm_slot down[] = { MM_W_DOWN, MM_W_COUNT }, down_b[] = { MM_W_DOWN_B };
 	if (m->hp.gated)
-		y->gate_up = m->hp.gate_up_fused ? mm_w_lin(m, l, one, one_b, 0, err) : mm_w_lin(m, l, two, two_b, 0, err);
+		y->gate_up =
+			m->hp.gate_up_fused ? mm_w_lin(m, l, one, one_b, 0, err) : mm_w_lin(m, l, two, two_b, 0, err);
 	else
 		y->up = mm_w_lin(m, l, up, up_b, 0, err);
 	if (!y->gate_up && !y->up)
@@ -132,11 +133,13 @@ int mm_layer_load(const struct mm_model *m, size_t l, struct mm_layer *y, struct
 	memset(y, 0, sizeof(*y));
 	y->index = l;
 	y->hp = &h->layer[l];
-	if (mm_norm_load(m, l, MM_W_N1, MM_W_N1_B, &y->n1, err) || mm_norm_load(m, l, MM_W_N2, MM_W_N2_B, &y->n2, err) ||
+	if (mm_norm_load(m, l, MM_W_N1, MM_W_N1_B, &y->n1, err) ||
+		mm_norm_load(m, l, MM_W_N2, MM_W_N2_B, &y->n2, err) ||
 		mm_norm_load(m, l, MM_W_PN1, MM_W_PN1_B, &y->pn1, err) ||
 		mm_norm_load(m, l, MM_W_PN2, MM_W_PN2_B, &y->pn2, err) ||
 		(mask & MM_L_ATTN && attention_load(m, l, y, err)) || (mask & MM_L_DENSE && ffn_load(m, l, y, err)) ||
-		(mask & MM_L_MOE && mm_moe_load(m, l, &y->moe, err)) || (m->fam->own_load && m->fam->own_load(m, l, y, err))) {
+		(mask & MM_L_MOE && mm_moe_load(m, l, &y->moe, err)) ||
+		(m->fam->own_load && m->fam->own_load(m, l, y, err))) {
 		mm_layer_free(m, y);
 		return mm_wrap(err, "layer %zu", l);
 	}
@@ -166,7 +169,8 @@ void mm_layer_free(const struct mm_model *m, struct mm_layer *y)
 
 /* ---- A: q, k, v ---- */
 
-void mm_rope_heads(const struct mm_pass *p, const struct mm_layer *y, size_t row, float *x, size_t n_head, size_t d_head)
+void mm_rope_heads(
+	const struct mm_pass *p, const struct mm_layer *y, size_t row, float *x, size_t n_head, size_t d_head)
 {
 	if (y->hp->rope < 0)
 		return;
@@ -291,7 +295,8 @@ static void ffn_dense(const struct mm_hp *h, const struct mm_layer *y, const flo
 	size_t f = h->n_ff;
 	if (y->gate_up) {
 		mm_lin_tile(y->gate_up, in, g);
-		for (size_t r = 0; r < MM_TILE; r++) /* in place: row r of the result lies before row r of what is read */
+		for (size_t r = 0; r < MM_TILE;
+			r++) /* in place: row r of the result lies before row r of what is read */
 			mm_act_gate(h->act, g + r * 2 * f, g + r * 2 * f + f, g + r * f, f);
 	} else {
 		mm_lin_tile(y->up, in, g);
@@ -301,8 +306,8 @@ static void ffn_dense(const struct mm_hp *h, const struct mm_layer *y, const flo
 }
 
 /* x += mult * branch, with what the family does to either */
-static void residual_tile(const struct mm_hp *h, const struct mm_norm *post, const struct mm_norm *after, float *x,
-	float *branch)
+static void residual_tile(
+	const struct mm_hp *h, const struct mm_norm *post, const struct mm_norm *after, float *x, float *branch)
 {
 	size_t d = h->n_embd;
 	for (size_t r = 0; r < MM_TILE; r++) {
@@ -314,7 +319,8 @@ static void residual_tile(const struct mm_hp *h, const struct mm_norm *post, con
 	}
 }
 
-/* One tile of C. a: the attention branch [MM_TILE, n_embd], destroyed; NULL: already added. ffn: also do the second half. */
+/* One tile of C. a: the attention branch [MM_TILE, n_embd], destroyed; NULL: already added. ffn: also do the second
+ * half. */
 static void block_tile(const struct mm_pass *p, const struct mm_layer *y, size_t row, float *a, bool ffn, float *work)
 {
 	const struct mm_hp *h = p->hp;
@@ -466,7 +472,8 @@ static size_t longest_of(const struct mm_batch *b)
 	return n;
 }
 
-/* One table for all sequences with the same key. */
+/* One table for all sequences with the same key. The length that counts has the last token in it, which is no row:
+ * nothing is predicted from it. */
 static int tables_make(struct mm_pass *p, struct mm_err *err)
 {
 	const struct mm_batch *b = p->b;
@@ -478,9 +485,9 @@ static int tables_make(struct mm_pass *p, struct mm_err *err)
 		const struct mm_rope *r = &p->hp->rope[k];
 		size_t at = k * b->n_seq;
 		for (size_t s = 0; s < b->n_seq; s++) {
-			size_t n = b->start[s + 1] - b->start[s], key = mm_rope_key(r, n);
+			size_t n = b->start[s + 1] - b->start[s] + 1, key = mm_rope_key(r, n);
 			for (size_t t = 0; t < s && !p->cs[at + s]; t++)
-				if (mm_rope_key(r, b->start[t + 1] - b->start[t]) == key)
+				if (mm_rope_key(r, b->start[t + 1] - b->start[t] + 1) == key)
 					p->cs[at + s] = p->cs[at + t];
 			if (p->cs[at + s])
 				continue;
@@ -583,7 +590,8 @@ static void layer_drop_pages(const struct mm_model *m, size_t l)
 		}
 }
 
-int mm_pass_run(const struct mm_model *m, const struct mm_batch *b, const uint32_t *target, double *logprob, struct mm_err *err)
+int mm_pass_run(
+	const struct mm_model *m, const struct mm_batch *b, const uint32_t *target, double *logprob, struct mm_err *err)
 {
 	struct mm_pass p = { .m = m, .hp = &m->hp, .b = b };
 	int rc = pass_alloc(&p, err) || embed(&p, err) ? -1 : 0;

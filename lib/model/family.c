@@ -1,7 +1,8 @@
 /* family.c: the list of families and who a config belongs to.
  *
- * The reference picks the class by model_type; a config without one, or with one that only its own code knows, is taken by
- * `architectures`. GGUF files name themselves in general.architecture. The list comes from MM_FAMILIES in model_priv.h. */
+ * The reference picks the class by model_type; a config without one, or with one that only its own code knows, is taken
+ * by `architectures`. GGUF files name themselves in general.architecture. The list comes from MM_FAMILIES in
+ * model_priv.h. */
 #include "model/model_priv.h"
 
 #include <string.h>
@@ -36,7 +37,8 @@ static const struct mm_family *unknown(const char *what, const char *name, bool 
 	char safe[128];
 	mm_utf8_sanitize(safe, sizeof(safe), name, strlen(name));
 	known_list(&b, gguf);
-	mm_fail(err, MM_EUNSUPPORTED, "%s %s is not supported; supported: %s", what, safe, b.data ? (const char *)b.data : "");
+	mm_fail(err, MM_EUNSUPPORTED, "%s %s is not supported; supported: %s", what, safe,
+		b.data ? (const char *)b.data : "");
 	mm_buf_fini(&b);
 	return NULL;
 }
@@ -49,7 +51,9 @@ const struct mm_family *mm_family_of(const json_t *config, const char **arch, st
 	const char *name = gguf ? gguf : cls ? cls : type;
 	for (size_t i = 0; i < mm_family_count; i++) {
 		const struct mm_family *f = mm_family_table[i];
-		if (gguf ? listed(f->gguf_archs, gguf) : type ? listed(f->model_types, type) : cls && listed(f->archs, cls)) {
+		if (gguf       ? listed(f->gguf_archs, gguf)
+			: type ? listed(f->model_types, type)
+			       : cls && listed(f->archs, cls)) {
 			*arch = name;
 			return f;
 		}
@@ -91,8 +95,8 @@ json_t *mm_families_json(struct mm_err *err)
 		     !put_list(o, "architectures", f->archs) && !put_list(o, "model_types", f->model_types) &&
 		     !put_list(o, "gguf", f->gguf_archs) && !json_array_append_new(c, json_string("safetensors")) &&
 		     (!f->gguf_archs || !json_array_append_new(c, json_string("gguf"))) &&
-		     !json_object_set_new(o, "containers", c) && !json_object_set_new(o, "proof", json_string(f->proof)) &&
-		     !json_array_append_new(all, o);
+		     !json_object_set_new(o, "containers", c) &&
+		     !json_object_set_new(o, "proof", json_string(f->proof)) && !json_array_append_new(all, o);
 	}
 	if (!ok || json_object_set_new(root, "families", all)) {
 		json_decref(root);

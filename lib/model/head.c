@@ -1,8 +1,8 @@
 /* head.c: final norm, output matrix and log-softmax, never more than a piece of the logits at a time.
  *
- * The vocabulary goes in chunks of CHUNK columns, each a packed matrix; for every row a running (maximum, sum) over the chunks
- * and the logit of the wanted token. log p = logit - (max + ln sum), the last step in double. Without residence a chunk is
- * packed, used for all tiles of the batch, and dropped. */
+ * The vocabulary goes in chunks of CHUNK columns, each a packed matrix; for every row a running (maximum, sum) over the
+ * chunks and the logit of the wanted token. log p = logit - (max + ln sum), the last step in double. Without residence
+ * a chunk is packed, used for all tiles of the batch, and dropped. */
 #include "model/ckpt_priv.h"
 #include "model/model_priv.h"
 
@@ -20,7 +20,8 @@ static enum mm_slot head_slot(const struct mm_model *m)
 static struct mm_lin *chunk_make(const struct mm_model *m, size_t c, struct mm_err *err)
 {
 	enum mm_slot slot = head_slot(m);
-	size_t cols = mm_w_cols(m, MM_GLOBAL, slot), row0 = c * m->head_chunk, n = MM_MIN(m->head_chunk, m->hp.n_vocab - row0);
+	size_t cols = mm_w_cols(m, MM_GLOBAL, slot), row0 = c * m->head_chunk,
+	       n = MM_MIN(m->head_chunk, m->hp.n_vocab - row0);
 	float *w = mm_calloc(n * cols, sizeof(float), err);
 	struct mm_lin *lin = NULL;
 	if (w && !mm_w_read(m, MM_GLOBAL, slot, 0, row0, n, w, err))
@@ -117,7 +118,8 @@ int mm_head_run(struct mm_pass *p, const uint32_t *target, double *logprob, stru
 			goto out;
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)p->n_thread)
 		for (size_t row = 0; row < n; row += MM_TILE) {
-			float *y = p->work[omp_get_thread_num()], *t = y + MM_TILE * MM_MAX(d, din), *z = t + MM_TILE * d;
+			float *y = p->work[omp_get_thread_num()], *t = y + MM_TILE * MM_MAX(d, din),
+			      *z = t + MM_TILE * d;
 			if (!tile_wanted(target, row))
 				continue;
 			tile_input(p, row, y, t);
@@ -127,7 +129,8 @@ int mm_head_run(struct mm_pass *p, const uint32_t *target, double *logprob, stru
 			mm_lin_free(lin);
 	}
 	for (size_t r = 0; r < n; r++)
-		logprob[r] = target[r] == UINT32_MAX ? 0 : (double)run.logit[r] - ((double)run.max[r] + log(run.sum[r]));
+		logprob[r] =
+			target[r] == UINT32_MAX ? 0 : (double)run.logit[r] - ((double)run.max[r] + log(run.sum[r]));
 	rc = 0;
 out:
 	mm_free(run.max);

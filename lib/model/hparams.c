@@ -1,18 +1,18 @@
 /* hparams.c: from config.json (or GGUF metadata) to struct mm_hp, by rows.
  *
- * A row names the field, the keys in both containers and the default of the reference's config class. The family's rows come
- * first, then the common ones for fields that the family does not list, then its setup(), then derived values and checks. Every
- * number is range-checked here, so that later code multiplies sizes without fear: n_layer <= 4096, widths <= 2^20,
- * vocabulary <= 2^24, experts <= 4096. */
+ * A row names the field, the keys in both containers and the default of the reference's config class. The family's rows
+ * come first, then the common ones for fields that the family does not list, then its setup(), then derived values and
+ * checks. Every number is range-checked here, so that later code multiplies sizes without fear: n_layer <= 4096, widths
+ * <= 2^20, vocabulary <= 2^24, experts <= 4096. */
 #include "model/model_priv.h"
 
 #include <math.h>
 #include <string.h>
 
-#define LAYERS_MAX 4096
-#define WIDTH_MAX ((size_t)1 << 20)
-#define VOCAB_MAX ((size_t)1 << 24)
-#define EXPERTS_MAX 4096
+#define LAYERS_MAX   4096
+#define WIDTH_MAX    ((size_t)1 << 20)
+#define VOCAB_MAX    ((size_t)1 << 24)
+#define EXPERTS_MAX  4096
 #define SIZE_KEY_MAX ((int64_t)1 << 40)
 
 /* Llama's names and defaults; a family lists what is different. */
@@ -235,7 +235,8 @@ int mm_setup_layer_types(struct mm_setup *s, int full_rope, int slide_rope, bool
 	if (mm_setup_layers(s, err))
 		return -1;
 	if (!json_is_array(types) || json_array_size(types) < s->hp->n_layer)
-		return mm_fail(err, MM_EFORMAT, "config.json: layer_types is not a list of %zu entries", s->hp->n_layer);
+		return mm_fail(
+			err, MM_EFORMAT, "config.json: layer_types is not a list of %zu entries", s->hp->n_layer);
 	for (size_t l = 0; l < s->hp->n_layer; l++) {
 		const json_t *j = json_array_get(types, l);
 		const char *t = json_string_value(j);
@@ -250,6 +251,29 @@ int mm_setup_layer_types(struct mm_setup *s, int full_rope, int slide_rope, bool
 			return unsupported(s, "layer_types", j, err);
 		}
 	}
+	return 0;
+}
+
+int mm_setup_qwen_window(struct mm_setup *s, size_t first, struct mm_err *err)
+{
+	struct mm_hp *h = s->hp;
+	const json_t *use = s->gguf ? NULL : mm_cfg_get(s, "use_sliding_window"), *w = NULL, *from = NULL;
+	char name[128] = "";
+	bool found;
+	h->window = 0;
+	if (json_is_true(use)) {
+		w = lookup(s, "sliding_window", name); /* null: none */
+		if (w && !json_is_null(w) && (!json_is_integer(w) || json_integer_value(w) < 0))
+			return bad_value(s, "sliding_window", w, "a whole number or null", err);
+		h->window = w ? (size_t)json_integer_value(w) : 4096;
+		from = mm_cfg_get(s, "max_window_layers");
+		first = json_is_integer(from) && json_integer_value(from) >= 0 ? (size_t)json_integer_value(from)
+									       : first;
+	}
+	if (mm_setup_layers(s, err) || mm_setup_layer_types(s, 0, 0, &found, err))
+		return -1;
+	for (size_t l = first; !found && l < h->n_layer; l++)
+		h->layer[l].window = h->window;
 	return 0;
 }
 
@@ -285,17 +309,19 @@ static int bounds_check(const struct mm_setup *s, struct mm_err *err)
 	};
 	for (size_t i = 0; i < MM_COUNT(b); i++)
 		if (b[i].value < b[i].min || b[i].value > b[i].max)
-			return mm_fail(err, MM_EFORMAT, "%s: %s is %zu, expected %zu to %zu", source(s), b[i].what, b[i].value,
-				b[i].min, b[i].max);
+			return mm_fail(err, MM_EFORMAT, "%s: %s is %zu, expected %zu to %zu", source(s), b[i].what,
+				b[i].value, b[i].min, b[i].max);
 	if (attn && h->n_head % h->n_head_kv)
-		return mm_fail(err, MM_EFORMAT, "%s: %zu attention heads are no multiple of %zu key-value heads", source(s),
-			h->n_head, h->n_head_kv);
+		return mm_fail(err, MM_EFORMAT, "%s: %zu attention heads are no multiple of %zu key-value heads",
+			source(s), h->n_head, h->n_head_kv);
 	if (h->n_group > 0 && h->n_expert % h->n_group)
 		return mm_fail(err, MM_EFORMAT, "%s: %zu experts in %zu groups", source(s), h->n_expert, h->n_group);
 	if (h->d_rot % 2)
-		return mm_fail(err, MM_EFORMAT, "%s: %zu rotated dimensions, expected an even number", source(s), h->d_rot);
+		return mm_fail(
+			err, MM_EFORMAT, "%s: %zu rotated dimensions, expected an even number", source(s), h->d_rot);
 	if (h->n_head * h->d_head > WIDTH_MAX || h->n_head * h->d_head_v > WIDTH_MAX)
-		return mm_fail(err, MM_EFORMAT, "%s: %zu heads of size %zu are too wide", source(s), h->n_head, h->d_head);
+		return mm_fail(
+			err, MM_EFORMAT, "%s: %zu heads of size %zu are too wide", source(s), h->n_head, h->d_head);
 	if (!(h->norm_eps >= 0 && h->norm_eps < 1))
 		return mm_fail(err, MM_EFORMAT, "%s: norm eps is %g, expected 0 to 1", source(s), h->norm_eps);
 	return 0;

@@ -1,8 +1,8 @@
 /* load.c: reading weights as f32 and packing them; opening and closing a model.
  *
- * All reading goes through mm_w_read, which undoes transpositions, adds the +1 of norms that are stored without it, and refuses
- * NaN and infinity by the name of the tensor. Large matrices are read in row blocks, so that the pages of the mapping can be
- * given back; what stays in memory is the packed matrix. */
+ * All reading goes through mm_w_read, which undoes transpositions, adds the +1 of norms that are stored without it, and
+ * refuses NaN and infinity by the name of the tensor. Large matrices are read in row blocks, so that the pages of the
+ * mapping can be given back; what stays in memory is the packed matrix. */
 #include "model/ckpt_priv.h"
 #include "model/model_priv.h"
 
@@ -88,8 +88,8 @@ static int finite_check(const struct view *v, const float *x, size_t n, struct m
 }
 
 /* Columns row0.. of the stored [cols, rows] become rows. */
-static int read_transposed(const struct mm_model *m, const struct view *v, size_t row0, size_t n, float *dst,
-	struct mm_err *err)
+static int read_transposed(
+	const struct mm_model *m, const struct view *v, size_t row0, size_t n, float *dst, struct mm_err *err)
 {
 	float *line = mm_calloc(v->rows + 1, sizeof(float), err);
 	int rc = line ? 0 : -1;
@@ -132,9 +132,9 @@ int mm_w_vec(const struct mm_model *m, size_t l, enum mm_slot slot, float **out,
 	bool many = m->bind.many[l == MM_GLOBAL ? slot
 						: MM_W_GLOBAL_END + l * (MM_W_COUNT - MM_W_GLOBAL_END) +
 							  (slot - MM_W_GLOBAL_END)] != NULL;
-	size_t count = many ? (slot == MM_W_QN || slot == MM_W_QN_B   ? m->hp.n_head
-				      : slot == MM_W_KN || slot == MM_W_KN_B ? m->hp.n_head_kv
-									     : m->hp.n_expert)
+	size_t count = many			     ? (slot == MM_W_QN || slot == MM_W_QN_B	      ? m->hp.n_head
+							       : slot == MM_W_KN || slot == MM_W_KN_B ? m->hp.n_head_kv
+												      : m->hp.n_expert)
 		       : mm_w_is_stacked(m, l, slot) ? (size_t)(t->n_elem / MM_MAX(n, 1))
 						     : 1;
 	float *p = mm_calloc(count * n + 16, sizeof(float), err);
@@ -183,7 +183,8 @@ out:
 	return lin;
 }
 
-int mm_norm_load(const struct mm_model *m, size_t l, enum mm_slot w, enum mm_slot b, struct mm_norm *n, struct mm_err *err)
+int mm_norm_load(
+	const struct mm_model *m, size_t l, enum mm_slot w, enum mm_slot b, struct mm_norm *n, struct mm_err *err)
 {
 	n->kind = m->hp.norm;
 	n->eps = (float)m->hp.norm_eps;
@@ -230,7 +231,8 @@ static int rope_tensors(struct mm_model *m, struct mm_err *err)
 	return 0;
 }
 
-/* MPT's formula; for alibi_max 8 it is the published one, with the extra slopes where the head count is no power of two. */
+/* MPT's formula; for alibi_max 8 it is the published one, with the extra slopes where the head count is no power of
+ * two. */
 static int alibi_make(struct mm_model *m, struct mm_err *err)
 {
 	size_t n = m->hp.n_head, p2 = 1, k = 0;
@@ -251,12 +253,14 @@ static int alibi_make(struct mm_model *m, struct mm_err *err)
 
 static int globals_load(struct mm_model *m, struct mm_err *err)
 {
-	const enum mm_slot none[] = { MM_W_COUNT }, in[] = { MM_W_EMBD_IN, MM_W_COUNT }, out[] = { MM_W_EMBD_OUT, MM_W_COUNT };
+	const enum mm_slot none[] = { MM_W_COUNT }, in[] = { MM_W_EMBD_IN, MM_W_COUNT },
+			   out[] = { MM_W_EMBD_OUT, MM_W_COUNT };
 	(void)none;
 	if (mm_norm_load(m, MM_GLOBAL, MM_W_NORM, MM_W_NORM_B, &m->norm, err) ||
 		mm_norm_load(m, MM_GLOBAL, MM_W_EMBD_NORM, MM_W_EMBD_NORM_B, &m->embd_norm, err) ||
-		mm_w_vec(m, MM_GLOBAL, MM_W_POS, &m->pos, err) || mm_w_vec(m, MM_GLOBAL, MM_W_HEAD_B, &m->head_b, err) ||
-		rope_tensors(m, err) || alibi_make(m, err) || embedding_check(m, err))
+		mm_w_vec(m, MM_GLOBAL, MM_W_POS, &m->pos, err) ||
+		mm_w_vec(m, MM_GLOBAL, MM_W_HEAD_B, &m->head_b, err) || rope_tensors(m, err) || alibi_make(m, err) ||
+		embedding_check(m, err))
 		return -1;
 	if (mm_w_get(m, MM_GLOBAL, MM_W_EMBD_IN) && !(m->embd_in = mm_w_lin(m, MM_GLOBAL, in, NULL, 0, err)))
 		return -1;
@@ -300,8 +304,8 @@ static int64_t token_of(const json_t *cfg, const char *key)
 	return json_is_integer(j) ? json_integer_value(j) : -1;
 }
 
-static int resolve(struct mm_ckpt *ck, struct mm_hp *hp, struct mm_bind *bind, const struct mm_family **fam, char arch[128],
-	struct mm_err *err)
+static int resolve(struct mm_ckpt *ck, struct mm_hp *hp, struct mm_bind *bind, const struct mm_family **fam,
+	char arch[128], struct mm_err *err)
 {
 	const char *name = NULL;
 	*fam = mm_family_of(mm_ckpt_config(ck), &name, err);
@@ -336,8 +340,8 @@ static int compute_choose(struct mm_model *m, struct mm_err *err)
 		return mm_fail(err, MM_EUNSUPPORTED, "bf16 arithmetic is not available on this machine");
 	if (m->opts.compute == MM_COMPUTE_BF16 || (m->opts.compute == MM_COMPUTE_AUTO && half && mm_lin_can(MM_BF16)))
 		m->compute = MM_COMPUTE_BF16;
-	snprintf(m->kernel, sizeof(m->kernel), "%s, %s", mm_lin_kernel(m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32),
-		mm_ops_isa());
+	snprintf(m->kernel, sizeof(m->kernel), "%s, %s",
+		mm_lin_kernel(m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32), mm_ops_isa());
 	return 0;
 }
 

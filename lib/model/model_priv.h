@@ -1,44 +1,54 @@
-/* model_priv.h - what the files of lib/model share: families as tables, resolved weights, the decoder driver and its hooks.
+/* model_priv.h - what the files of lib/model share: families as tables, resolved weights, the decoder driver and its
+ * hooks.
  *
  * How a model is made from a checkpoint
  *
- *   config.json --mm_family_of--> family row --hp rows, then setup()--> struct mm_hp --weight rows--> struct mm_bind (slot -> tensor)
- *        --layer_load--> struct mm_layer (packed matrices, f32 vectors) --driver--> hidden states --head + log-softmax--> log-probs
+ *   config.json --mm_family_of--> family row --hp rows, then setup()--> struct mm_hp --weight rows--> struct mm_bind
+ * (slot -> tensor)
+ *        --layer_load--> struct mm_layer (packed matrices, f32 vectors) --driver--> hidden states --head +
+ * log-softmax--> log-probs
  *
- * How to add a family: one file lib/model/fam_NAME.c with one `const struct mm_family mm_fam_NAME`, one line in the list
- * MM_FAMILIES below (family.c makes the table from it), one fixture (a tiny checkpoint with golden.json under
- * tests/fixtures/conformance, or a case of the second formulation in tests/golden/model/naive.c). Nothing else switches on the family.
+ * How to add a family: one file lib/model/fam_NAME.c with one `const struct mm_family mm_fam_NAME`, one line in the
+ * list MM_FAMILIES below (family.c makes the table from it), one fixture (a tiny checkpoint with golden.json under
+ * tests/fixtures/conformance, or a case of the second formulation in tests/golden/model/naive.c). Nothing else switches
+ * on the family.
  *   1. Names: model_types (config.json `model_type`), archs (`architectures`), gguf_archs (`general.architecture`).
- *   2. Hyperparameters: rows {field, HF keys "new|old", GGUF key, default}. A family lists what differs from mm_hp_common (hparams.c,
- *      llama's names and defaults); a row for the same field replaces the common one. "a.b" descends into an object. `null` gives the
- *      default unless the row is marked NULL0 (then 0 = "none / derive"). GGUF keys are written without "<arch>." in front; a key
- *      that starts with '.' is absolute ("...general.foo" is written ".general.foo").
- *   3. setup(): everything that rows cannot say (layer types, rope scaling, fused layouts, flags, dims of own tensors). It runs after the
- *      rows and before the defaults are derived (mm_hp_derive: n_head_kv, d_head, d_rot, attn_scale, dims), for both containers: ask
- *      s->gguf. Helpers: mm_setup_rope, mm_setup_layer_types, mm_setup_unsupported.
- *   4. Weights: rows {slot, HF name, GGUF name, dims, flags, condition, layer classes}. HF names are written without the body prefix
- *      ("layers.#.self_attn.q_proj.weight", '#' is the layer, '@' the expert or head); '^' in front: no body prefix ("^lm_head.weight").
- *      "a|b": alternatives, the first found counts. The body prefix (model., transformer., language_model.model., ...) is found once per
- *      checkpoint by trying the family's (or the default) list on its embedding row. Shapes are checked with dimensions of 1 dropped.
- *      `cond` = a bool field of mm_hp (offset + 1, use MM_IF(field)); `on` = mask of layer classes (0: all layers).
+ *   2. Hyperparameters: rows {field, HF keys "new|old", GGUF key, default}. A family lists what differs from
+ * mm_hp_common (hparams.c, llama's names and defaults); a row for the same field replaces the common one. "a.b"
+ * descends into an object. `null` gives the default unless the row is marked NULL0 (then 0 = "none / derive"). GGUF
+ * keys are written without "<arch>." in front; a key that starts with '.' is absolute ("...general.foo" is written
+ * ".general.foo").
+ *   3. setup(): everything that rows cannot say (layer types, rope scaling, fused layouts, flags, dims of own tensors).
+ * It runs after the rows and before the defaults are derived (mm_hp_derive: n_head_kv, d_head, d_rot, attn_scale,
+ * dims), for both containers: ask s->gguf. Helpers: mm_setup_rope, mm_setup_layer_types, mm_setup_unsupported.
+ *   4. Weights: rows {slot, HF name, GGUF name, dims, flags, condition, layer classes}. HF names are written without
+ * the body prefix
+ *      ("layers.#.self_attn.q_proj.weight", '#' is the layer, '@' the expert or head); '^' in front: no body prefix
+ * ("^lm_head.weight"). "a|b": alternatives, the first found counts. The body prefix (model., transformer.,
+ * language_model.model., ...) is found once per checkpoint by trying the family's (or the default) list on its
+ * embedding row. Shapes are checked with dimensions of 1 dropped. `cond` = a bool field of mm_hp (offset + 1, use
+ * MM_IF(field)); `on` = mask of layer classes (0: all layers).
  *   5. Own arithmetic: hooks own_load / own_free (per-layer state in layer->own), and one of
- *        qkv_tile   fills q|k|v rows of one token tile from the normalised input (MLA); the driver does attention, output, FFN
- *        mixer      replaces attention in layers of class MM_L_OWN: normalised y [n_row, n_embd] in, out [n_row, n_embd] without residual
- *        layer_run  replaces the whole block (rwkv): works on pass->x in place
- *      The embedding, final norm, head and log-softmax stay with the driver in all cases. Use mm_w_vec / mm_w_lin to read weights,
- *      mm_lin_rows (all rows, parallel) or mm_lin_tile (one tile, inside a parallel loop) to multiply.
+ *        qkv_tile   fills q|k|v rows of one token tile from the normalised input (MLA); the driver does attention,
+ * output, FFN mixer      replaces attention in layers of class MM_L_OWN: normalised y [n_row, n_embd] in, out [n_row,
+ * n_embd] without residual layer_run  replaces the whole block (rwkv): works on pass->x in place The embedding, final
+ * norm, head and log-softmax stay with the driver in all cases. Use mm_w_vec / mm_w_lin to read weights, mm_lin_rows
+ * (all rows, parallel) or mm_lin_tile (one tile, inside a parallel loop) to multiply.
  *
- * GGUF goes through the same rows (columns gguf); differences of the converter are flags of the family (gguf_quirks): q/k rows stored
- * permuted for adjacent rope, norm weights that already hold the +1, fused qkv reordered to q|k|v, nothing transposed. MM_GGUF_USUAL
- * is what holds for all: no transposition, +1 already there, qkv in blocks.
+ * GGUF goes through the same rows (columns gguf); differences of the converter are flags of the family (gguf_quirks):
+ * q/k rows stored permuted for adjacent rope, norm weights that already hold the +1, fused qkv reordered to q|k|v,
+ * nothing transposed. MM_GGUF_USUAL is what holds for all: no transposition, +1 already there, qkv in blocks.
  *
- * Batch layout: several sequences packed without padding, row-major [n_row, width]; sequence s owns rows start[s]..start[s+1); rows
- * n_tok..n_row-1 are padding up to a multiple of MM_TILE (id 0, position 0; whatever is computed there is ignored). Every matrix
- * product runs on tiles of exactly MM_TILE rows, on one thread, with one kernel: a row's bits depend neither on its place in the batch
- * nor on its neighbours nor on the number of threads. Whatever a family computes itself must keep that property: loops over tokens or
- * over (sequence, channel), never sums whose order depends on the thread count.
+ * Batch layout: several sequences packed without padding, row-major [n_row, width]; sequence s owns rows
+ * start[s]..start[s+1); rows (the last token of a text is not among them: nothing is predicted from it; s has
+ * start[s+1] - start[s] + 1 tokens); rows n_tok..n_row-1 are padding up to a multiple of MM_TILE (id 0, position 0;
+ * whatever is computed there is ignored). Every matrix product runs on tiles of exactly MM_TILE rows, on one thread,
+ * with one kernel: a row's bits depend neither on its place in the batch nor on its neighbours nor on the number of
+ * threads. Whatever a family computes itself must keep that property: loops over tokens or over (sequence, channel),
+ * never sums whose order depends on the thread count.
  *
- * Threads: hooks are called by one thread and may open OpenMP parallel loops, except qkv_tile, which is called inside one.
+ * Threads: hooks are called by one thread and may open OpenMP parallel loops, except qkv_tile, which is called inside
+ * one.
  */
 #ifndef MM_MODEL_PRIV_H
 #define MM_MODEL_PRIV_H
@@ -62,36 +72,43 @@ enum mm_block_kind {
 	MM_BLOCK_PARALLEL, /* x += attn(n1(x)) + ffn(n2(x)); n2 absent: the output of n1 feeds both */
 };
 enum mm_qkv_kind {
-	MM_QKV_SPLIT,	   /* three tensors */
-	MM_QKV_BLOCKS,	   /* one tensor: all q rows, all k rows, all v rows */
-	MM_QKV_PER_HEAD,   /* one tensor: per head q, k, v (gpt_neox, bloom, persimmon, falcon-rw, bigcode MHA) */
-	MM_QKV_PER_GROUP,  /* one tensor: per KV head its q heads, then k, then v (falcon new architecture) */
-	MM_QKV_CODEGEN,	   /* one tensor: 4 blocks, in each q, v, k */
+	MM_QKV_SPLIT,	  /* three tensors */
+	MM_QKV_BLOCKS,	  /* one tensor: all q rows, all k rows, all v rows */
+	MM_QKV_PER_HEAD,  /* one tensor: per head q, k, v (gpt_neox, bloom, persimmon, falcon-rw, bigcode MHA) */
+	MM_QKV_PER_GROUP, /* one tensor: per KV head its q heads, then k, then v (falcon new architecture) */
+	MM_QKV_CODEGEN,	  /* one tensor: 4 blocks, in each q, v, k */
 };
 enum mm_rope_pair { MM_PAIR_HALF, MM_PAIR_ADJACENT };
-enum mm_rope_scaling { MM_ROPE_DEFAULT, MM_ROPE_LINEAR, MM_ROPE_DYNAMIC, MM_ROPE_YARN, MM_ROPE_LONGROPE, MM_ROPE_LLAMA3 };
+enum mm_rope_scaling {
+	MM_ROPE_DEFAULT,
+	MM_ROPE_LINEAR,
+	MM_ROPE_DYNAMIC,
+	MM_ROPE_YARN,
+	MM_ROPE_LONGROPE,
+	MM_ROPE_LLAMA3
+};
 enum mm_router {
 	MM_ROUTE_SOFTMAX_TOPK, /* softmax over all experts, then the k largest */
 	MM_ROUTE_TOPK_SOFTMAX, /* the k largest logits, then softmax over those */
 	MM_ROUTE_SIGMOID_TOPK, /* sigmoid of each */
 };
 
-struct mm_rope { /* one set of frequencies; a model may have several (gemma3: global and local) */
-	size_t d_rot;	  /* rotated dimensions of a head, even */
+struct mm_rope {      /* one set of frequencies; a model may have several (gemma3: global and local) */
+	size_t d_rot; /* rotated dimensions of a head, even */
 	double theta, factor, attn_factor; /* attn_factor multiplies cos and sin; 0 until derived */
 	enum mm_rope_scaling scaling;
-	double low_freq, high_freq;		 /* llama3 */
-	double beta_fast, beta_slow;		 /* yarn */
-	double mscale, mscale_all_dim;		 /* yarn, 0: absent */
-	bool truncate;				 /* yarn */
-	size_t n_ctx_orig;			 /* context before scaling */
-	size_t n_ctx_max;			 /* dynamic: longer sequences change the base */
-	float *short_factor, *long_factor;	 /* longrope, [d_rot / 2]; owned */
-	float *freq_div;			 /* GGUF rope_freqs.weight [d_rot / 2], or NULL; owned */
+	double low_freq, high_freq;	   /* llama3 */
+	double beta_fast, beta_slow;	   /* yarn */
+	double mscale, mscale_all_dim;	   /* yarn, 0: absent */
+	bool truncate;			   /* yarn */
+	size_t n_ctx_orig;		   /* context before scaling */
+	size_t n_ctx_max;		   /* dynamic: longer sequences change the base */
+	float *short_factor, *long_factor; /* longrope, [d_rot / 2]; owned */
+	float *freq_div;		   /* GGUF rope_freqs.weight [d_rot / 2], or NULL; owned */
 };
 #define MM_ROPES_MAX 4
 
-enum { /* layer classes, a mask; weight rows say where they apply */
+enum {			/* layer classes, a mask; weight rows say where they apply */
 	MM_L_ATTN = 1,	/* shared attention */
 	MM_L_OWN = 2,	/* the family's mixer */
 	MM_L_DENSE = 4, /* dense FFN */
@@ -101,29 +118,59 @@ enum { /* layer classes, a mask; weight rows say where they apply */
 	MM_L_X2 = 64,
 };
 struct mm_hp_layer {
-	unsigned mask;	  /* MM_L_* */
-	int rope;	  /* index into hp->rope; -1: no rotary embedding in this layer */
-	size_t window;	  /* key j is visible to query i when i - j < window; 0: all */
+	unsigned mask;	   /* MM_L_* */
+	int rope;	   /* index into hp->rope; -1: no rotary embedding in this layer */
+	size_t window;	   /* key j is visible to query i when i - j < window; 0: all */
 	double attn_scale; /* 0: hp->attn_scale */
 };
 
 /* Names of dimensions in weight rows. MM_D_NONE ends the list. */
 enum mm_dim {
-	MM_D_NONE, MM_D_ONE, MM_D_VOCAB, MM_D_EMBD, MM_D_EMBD_IN /* width of the embedding table */, MM_D_POS /* rows of learned positions */,
-	MM_D_Q /* n_head * d_head */, MM_D_K /* n_head_kv * d_head */, MM_D_V /* n_head_kv * d_head_v */, MM_D_QKV, MM_D_O /* n_head * d_head_v */,
-	MM_D_HEAD, MM_D_HEADS, MM_D_HEADS_KV, MM_D_FF, MM_D_FF2, MM_D_EXPERTS, MM_D_FFE /* one expert */, MM_D_FFE2, MM_D_FFS /* shared expert */,
-	MM_D_FFS2, MM_D_X0, MM_D_X1, MM_D_X2, MM_D_X3, MM_D_X4, MM_D_X5, MM_D_X6, MM_D_X7, MM_D_X8, MM_D_X9, MM_D_X10, MM_D_X11, MM_D_COUNT
+	MM_D_NONE,
+	MM_D_ONE,
+	MM_D_VOCAB,
+	MM_D_EMBD,
+	MM_D_EMBD_IN /* width of the embedding table */,
+	MM_D_POS /* rows of learned positions */,
+	MM_D_Q /* n_head * d_head */,
+	MM_D_K /* n_head_kv * d_head */,
+	MM_D_V /* n_head_kv * d_head_v */,
+	MM_D_QKV,
+	MM_D_O /* n_head * d_head_v */,
+	MM_D_HEAD,
+	MM_D_HEADS,
+	MM_D_HEADS_KV,
+	MM_D_FF,
+	MM_D_FF2,
+	MM_D_EXPERTS,
+	MM_D_FFE /* one expert */,
+	MM_D_FFE2,
+	MM_D_FFS /* shared expert */,
+	MM_D_FFS2,
+	MM_D_X0,
+	MM_D_X1,
+	MM_D_X2,
+	MM_D_X3,
+	MM_D_X4,
+	MM_D_X5,
+	MM_D_X6,
+	MM_D_X7,
+	MM_D_X8,
+	MM_D_X9,
+	MM_D_X10,
+	MM_D_X11,
+	MM_D_COUNT
 };
 
 struct mm_hp {
 	/* sizes */
 	size_t n_layer, n_embd, n_embd_in, n_vocab, n_ctx, n_head, n_head_kv, d_head, d_head_v, n_ff;
-	size_t d_rot;	     /* rotated dims; 0 until derived (rot_frac) */
-	double rot_frac;     /* share of d_head that is rotated; 1 */
-	size_t n_pos;	     /* rows of the learned position table; 0: none */
-	size_t pos_offset;   /* OPT: 2 */
-	size_t n_ctx_orig;   /* longrope: context before scaling when the config has no key for it; 0: unknown */
-	size_t window;	     /* of layers that slide */
+	size_t d_rot;	   /* rotated dims; 0 until derived (rot_frac) */
+	double rot_frac;   /* share of d_head that is rotated; 1 */
+	size_t n_pos;	   /* rows of the learned position table; 0: none */
+	size_t pos_offset; /* OPT: 2 */
+	size_t n_ctx_orig; /* longrope: context before scaling when the config has no key for it; 0: unknown */
+	size_t window;	   /* of layers that slide */
 	size_t n_expert, n_expert_used, n_ff_expert, n_ff_shared;
 	size_t n_group, n_group_used; /* group-limited routing; 0: off */
 	/* numbers; 0 means off unless said otherwise */
@@ -139,33 +186,33 @@ struct mm_hp {
 	enum mm_router router;
 	enum mm_act act;
 	/* switches */
-	bool tie;		/* head = embedding */
+	bool tie; /* head = embedding */
 	bool bias_qkv, bias_o, bias_ffn, bias_head, bias_norm, bias_router;
-	bool gated;		/* FFN has gate and up */
-	bool gate_up_fused;	/* one tensor: gate rows, then up rows */
-	bool pre_norm;		/* n1, n2 before attention and FFN (true) */
-	bool norm_weight;	/* norms have weights (true; olmo: false) */
-	bool norm_plus1;	/* weights are stored as w - 1 */
-	bool norm_after_res;	/* x = n1(x + attn(x)); x = n2(x + ffn(x)) (OPT-350m, openai-gpt) */
-	bool post_norms;	/* branch outputs are normalised before they are added (gemma2, olmo2, glm4) */
-	bool final_norm;	/* true */
-	bool embd_norm;		/* bloom */
-	bool res_from_norm;	/* bloom: the residual is the normalised input */
-	bool shared_norm;	/* parallel block with one norm */
-	bool qk_norm;		/* q and k are normalised ... */
-	bool qk_norm_full;	/* ... over the full width (olmo2), else per head */
-	bool qk_norm_heads;	/* ... with own weights per head */
+	bool gated;	     /* FFN has gate and up */
+	bool gate_up_fused;  /* one tensor: gate rows, then up rows */
+	bool pre_norm;	     /* n1, n2 before attention and FFN (true) */
+	bool norm_weight;    /* norms have weights (true; olmo: false) */
+	bool norm_plus1;     /* weights are stored as w - 1 */
+	bool norm_after_res; /* x = n1(x + attn(x)); x = n2(x + ffn(x)) (OPT-350m, openai-gpt) */
+	bool post_norms;     /* branch outputs are normalised before they are added (gemma2, olmo2, glm4) */
+	bool final_norm;     /* true */
+	bool embd_norm;	     /* bloom */
+	bool res_from_norm;  /* bloom: the residual is the normalised input */
+	bool shared_norm;    /* parallel block with one norm */
+	bool qk_norm;	     /* q and k are normalised ... */
+	bool qk_norm_full;   /* ... over the full width (olmo2), else per head */
+	bool qk_norm_heads;  /* ... with own weights per head */
 	bool qk_norm_bias, qk_norm_late /* after rope */;
 	enum mm_norm_kind qk_norm_kind;
-	bool no_qk_plus1;	/* q/k norm weights have no +1 although the others have */
-	bool alibi_bf16;	/* falcon: ALiBi computed in bf16 and scaled with the scores */
+	bool no_qk_plus1; /* q/k norm weights have no +1 although the others have */
+	bool alibi_bf16;  /* falcon: ALiBi computed in bf16 and scaled with the scores */
 	bool alibi_pre_scale;
-	bool moe_norm_topk;	/* weights of the chosen experts are renormalised */
-	bool moe_bias_select;	/* a bias takes part in the choice only (deepseek_v3) */
-	bool moe_group_top2;	/* group score = sum of its two best (deepseek_v3), else its best */
-	bool moe_shared_gate;	/* shared expert weighed by a sigmoid gate (qwen2_moe) */
-	bool moe_interleaved;	/* fused gate and up rows alternate (gpt_oss) */
-	bool attn_sinks;	/* one extra logit a head in the softmax (gpt_oss) */
+	bool moe_norm_topk;	     /* weights of the chosen experts are renormalised */
+	bool moe_bias_select;	     /* a bias takes part in the choice only (deepseek_v3) */
+	bool moe_group_top2;	     /* group score = sum of its two best (deepseek_v3), else its best */
+	bool moe_shared_gate;	     /* shared expert weighed by a sigmoid gate (qwen2_moe) */
+	bool moe_interleaved;	     /* fused gate and up rows alternate (gpt_oss) */
+	bool attn_sinks;	     /* one extra logit a head in the softmax (gpt_oss) */
 	double act_limit, act_alpha; /* experts with clamped swish (gpt_oss); act_limit 0: off */
 	/* free for families with own arithmetic; rows may fill them: name them by an enum of the family */
 	size_t xs[24];
@@ -173,7 +220,8 @@ struct mm_hp {
 	bool xb[16];
 	bool flag_moe, flag_shared; /* derived: some layer has experts; there are shared experts */
 	bool w_n1, w_n2, w_n1_b, w_n2_b, w_norm, w_norm_b, w_pn, w_split, w_fused, w_bias_split, w_bias_fused,
-		w_qn_head, w_qn_full, w_qn_bias, w_gate, w_gate_b; /* derived: which tensors there are (conditions of the shared rows) */
+		w_qn_head, w_qn_full, w_qn_bias, w_gate,
+		w_gate_b; /* derived: which tensors there are (conditions of the shared rows) */
 	/* per layer and derived */
 	struct mm_hp_layer *layer; /* [n_layer] owned */
 	struct mm_rope rope[MM_ROPES_MAX];
@@ -192,50 +240,149 @@ struct mm_hp_row {
 	double def;
 	const char *sdef; /* MM_HP_ACT: default activation */
 };
-#define MM_SIZE(f, hf_, gguf_, def_) { offsetof(struct mm_hp, f), MM_HP_SIZE, 0, hf_, gguf_, def_, NULL }
-#define MM_SIZE0(f, hf_, gguf_, def_) { offsetof(struct mm_hp, f), MM_HP_SIZE, MM_HP_NULL0, hf_, gguf_, def_, NULL }
-#define MM_NUM(f, hf_, gguf_, def_) { offsetof(struct mm_hp, f), MM_HP_NUM, 0, hf_, gguf_, def_, NULL }
-#define MM_NUM0(f, hf_, gguf_, def_) { offsetof(struct mm_hp, f), MM_HP_NUM, MM_HP_NULL0, hf_, gguf_, def_, NULL }
-#define MM_BOOL(f, hf_, gguf_, def_) { offsetof(struct mm_hp, f), MM_HP_BOOL, 0, hf_, gguf_, def_, NULL }
-#define MM_ACT(f, hf_, gguf_, def_) { offsetof(struct mm_hp, f), MM_HP_ACT, 0, hf_, gguf_, 0, def_ }
-#define MM_SET(f, def_) { offsetof(struct mm_hp, f), MM_HP_NUM, 0, NULL, NULL, def_, NULL }	/* constant double */
-#define MM_SETB(f, def_) { offsetof(struct mm_hp, f), MM_HP_BOOL, 0, NULL, NULL, def_, NULL }	/* constant bool */
+#define MM_SIZE(f, hf_, gguf_, def_)                                                                                   \
+	{                                                                                                              \
+		offsetof(struct mm_hp, f), MM_HP_SIZE, 0, hf_, gguf_, def_, NULL                                       \
+	}
+#define MM_SIZE0(f, hf_, gguf_, def_)                                                                                  \
+	{                                                                                                              \
+		offsetof(struct mm_hp, f), MM_HP_SIZE, MM_HP_NULL0, hf_, gguf_, def_, NULL                             \
+	}
+#define MM_NUM(f, hf_, gguf_, def_)                                                                                    \
+	{                                                                                                              \
+		offsetof(struct mm_hp, f), MM_HP_NUM, 0, hf_, gguf_, def_, NULL                                        \
+	}
+#define MM_NUM0(f, hf_, gguf_, def_)                                                                                   \
+	{                                                                                                              \
+		offsetof(struct mm_hp, f), MM_HP_NUM, MM_HP_NULL0, hf_, gguf_, def_, NULL                              \
+	}
+#define MM_BOOL(f, hf_, gguf_, def_)                                                                                   \
+	{                                                                                                              \
+		offsetof(struct mm_hp, f), MM_HP_BOOL, 0, hf_, gguf_, def_, NULL                                       \
+	}
+#define MM_ACT(f, hf_, gguf_, def_)                                                                                    \
+	{                                                                                                              \
+		offsetof(struct mm_hp, f), MM_HP_ACT, 0, hf_, gguf_, 0, def_                                           \
+	}
+#define MM_SET(f, def_)                                                                                                \
+	{                                                                                                              \
+		offsetof(struct mm_hp, f), MM_HP_NUM, 0, NULL, NULL, def_, NULL                                        \
+	} /* constant double */
+#define MM_SETB(f, def_)                                                                                               \
+	{                                                                                                              \
+		offsetof(struct mm_hp, f), MM_HP_BOOL, 0, NULL, NULL, def_, NULL                                       \
+	} /* constant bool */
 
 /* ---- weights ---- */
 
 enum mm_slot {
 	/* whole model */
-	MM_W_EMBD, MM_W_POS, MM_W_EMBD_NORM, MM_W_EMBD_NORM_B, MM_W_EMBD_IN /* projection embd_in -> embd */, MM_W_EMBD_OUT /* and back */,
-	MM_W_NORM, MM_W_NORM_B, MM_W_HEAD, MM_W_HEAD_B, MM_W_ROPE_FREQS, MM_W_ROPE_LONG, MM_W_ROPE_SHORT, MM_W_G0, MM_W_G1, MM_W_G2, MM_W_G3,
+	MM_W_EMBD,
+	MM_W_POS,
+	MM_W_EMBD_NORM,
+	MM_W_EMBD_NORM_B,
+	MM_W_EMBD_IN /* projection embd_in -> embd */,
+	MM_W_EMBD_OUT /* and back */,
+	MM_W_NORM,
+	MM_W_NORM_B,
+	MM_W_HEAD,
+	MM_W_HEAD_B,
+	MM_W_ROPE_FREQS,
+	MM_W_ROPE_LONG,
+	MM_W_ROPE_SHORT,
+	MM_W_G0,
+	MM_W_G1,
+	MM_W_G2,
+	MM_W_G3,
 	MM_W_GLOBAL_END,
 	/* per layer */
-	MM_W_N1 = MM_W_GLOBAL_END, MM_W_N1_B, MM_W_N2, MM_W_N2_B, MM_W_PN1, MM_W_PN1_B, MM_W_PN2, MM_W_PN2_B,
-	MM_W_QKV, MM_W_QKV_B, MM_W_Q, MM_W_Q_B, MM_W_K, MM_W_K_B, MM_W_V, MM_W_V_B, MM_W_O, MM_W_O_B,
-	MM_W_QN, MM_W_QN_B, MM_W_KN, MM_W_KN_B, MM_W_SINKS,
-	MM_W_GATE_UP, MM_W_GATE_UP_B, MM_W_GATE, MM_W_GATE_B, MM_W_UP, MM_W_UP_B, MM_W_DOWN, MM_W_DOWN_B,
-	MM_W_ROUTER, MM_W_ROUTER_B, MM_W_ROUTER_SEL /* selection bias */,
-	MM_W_EGATE_UP, MM_W_EGATE_UP_B, MM_W_EGATE, MM_W_EUP, MM_W_EDOWN, MM_W_EDOWN_B, /* experts: '@' in the name, or one stacked tensor */
-	MM_W_SGATE, MM_W_SUP, MM_W_SDOWN, MM_W_SROUTER, /* shared expert and its gate */
+	MM_W_N1 = MM_W_GLOBAL_END,
+	MM_W_N1_B,
+	MM_W_N2,
+	MM_W_N2_B,
+	MM_W_PN1,
+	MM_W_PN1_B,
+	MM_W_PN2,
+	MM_W_PN2_B,
+	MM_W_QKV,
+	MM_W_QKV_B,
+	MM_W_Q,
+	MM_W_Q_B,
+	MM_W_K,
+	MM_W_K_B,
+	MM_W_V,
+	MM_W_V_B,
+	MM_W_O,
+	MM_W_O_B,
+	MM_W_QN,
+	MM_W_QN_B,
+	MM_W_KN,
+	MM_W_KN_B,
+	MM_W_SINKS,
+	MM_W_GATE_UP,
+	MM_W_GATE_UP_B,
+	MM_W_GATE,
+	MM_W_GATE_B,
+	MM_W_UP,
+	MM_W_UP_B,
+	MM_W_DOWN,
+	MM_W_DOWN_B,
+	MM_W_ROUTER,
+	MM_W_ROUTER_B,
+	MM_W_ROUTER_SEL /* selection bias */,
+	MM_W_EGATE_UP,
+	MM_W_EGATE_UP_B,
+	MM_W_EGATE,
+	MM_W_EUP,
+	MM_W_EDOWN,
+	MM_W_EDOWN_B, /* experts: '@' in the name, or one stacked tensor */
+	MM_W_SGATE,
+	MM_W_SUP,
+	MM_W_SDOWN,
+	MM_W_SROUTER, /* shared expert and its gate */
 	/* free for families with own arithmetic */
-	MM_W_X0, MM_W_X1, MM_W_X2, MM_W_X3, MM_W_X4, MM_W_X5, MM_W_X6, MM_W_X7, MM_W_X8, MM_W_X9, MM_W_X10, MM_W_X11, MM_W_X12, MM_W_X13,
-	MM_W_X14, MM_W_X15, MM_W_X16, MM_W_X17, MM_W_X18, MM_W_X19, MM_W_X20, MM_W_X21, MM_W_X22, MM_W_X23,
+	MM_W_X0,
+	MM_W_X1,
+	MM_W_X2,
+	MM_W_X3,
+	MM_W_X4,
+	MM_W_X5,
+	MM_W_X6,
+	MM_W_X7,
+	MM_W_X8,
+	MM_W_X9,
+	MM_W_X10,
+	MM_W_X11,
+	MM_W_X12,
+	MM_W_X13,
+	MM_W_X14,
+	MM_W_X15,
+	MM_W_X16,
+	MM_W_X17,
+	MM_W_X18,
+	MM_W_X19,
+	MM_W_X20,
+	MM_W_X21,
+	MM_W_X22,
+	MM_W_X23,
 	MM_W_COUNT
 };
 enum {
-	MM_W_OPT = 1,  /* may be absent */
-	MM_W_T = 2,    /* HF file holds [in, out] (Conv1D); dims in the row are as stored in the HF file */
+	MM_W_OPT = 1,	/* may be absent */
+	MM_W_T = 2,	/* HF file holds [in, out] (Conv1D); dims in the row are as stored in the HF file */
 	MM_W_PLUS1 = 4, /* HF: 1 is added on reading (also done for norm slots when hp->norm_plus1) */
-	MM_W_TIED = 8, /* not looked for when hp->tie */
+	MM_W_TIED = 8,	/* not looked for when hp->tie */
 };
 struct mm_w_row {
 	uint8_t slot, flags;
-	uint8_t dim[3];	    /* enum mm_dim, outermost first; MM_D_NONE ends. Of an '@' row: of one expert */
-	uint16_t cond;	    /* 0: always; else offset + 1 of a bool in mm_hp that must be true (MM_IF), or | MM_COND_NOT (MM_UNLESS) */
-	uint16_t on;	    /* layer classes, 0: all */
+	uint8_t dim[3]; /* enum mm_dim, outermost first; MM_D_NONE ends. Of an '@' row: of one expert */
+	uint16_t cond;	/* 0: always; else offset + 1 of a bool in mm_hp that must be true (MM_IF), or | MM_COND_NOT
+			   (MM_UNLESS) */
+	uint16_t on;	/* layer classes, 0: all */
 	const char *hf, *gguf; /* patterns; NULL: this container has no such tensor (the row is skipped there) */
 };
-#define MM_COND_NOT 0x8000
-#define MM_IF(f) (offsetof(struct mm_hp, f) + 1)
+#define MM_COND_NOT  0x8000
+#define MM_IF(f)     (offsetof(struct mm_hp, f) + 1)
 #define MM_UNLESS(f) ((offsetof(struct mm_hp, f) + 1) | MM_COND_NOT)
 
 struct mm_prefix {
@@ -248,16 +395,16 @@ struct mm_model;
 struct mm_pass;
 struct mm_layer;
 
-struct mm_setup { /* what setup() sees */
-	const json_t *cfg;  /* config.json (its text_config where there is one), or the GGUF metadata object */
-	const json_t *root; /* config.json as a whole */
+struct mm_setup {		  /* what setup() sees */
+	const json_t *cfg;	  /* config.json (its text_config where there is one), or the GGUF metadata object */
+	const json_t *root;	  /* config.json as a whole */
 	const struct mm_ckpt *ck; /* may be NULL (mm_family_known) */
 	const struct mm_family *fam;
 	const char *gguf; /* NULL for config.json; else the prefix of its keys ("llama") */
 	struct mm_hp *hp;
 };
 
-enum { /* gguf_quirks */
+enum {				   /* gguf_quirks */
 	MM_GGUF_ROPE_ADJACENT = 1, /* q/k rows were permuted by the converter: rotate adjacent pairs */
 	MM_GGUF_QKV_AS_HF = 2,	   /* fused qkv left as in the checkpoint */
 	MM_GGUF_KEEP_PLUS1 = 4,	   /* +1 not yet in the norm weights */
@@ -272,7 +419,8 @@ struct mm_family {
 	size_t n_hp;
 	const struct mm_w_row *w;
 	size_t n_w;
-	const struct mm_w_row *w2; /* a second table, so that families can share most rows; looked at where w has no row of that slot */
+	const struct mm_w_row *w2; /* a second table, so that families can share most rows; looked at where w has no row
+				      of that slot */
 	size_t n_w2;
 	const struct mm_prefix *prefixes; /* ends with body NULL; NULL: mm_prefixes_default */
 	unsigned gguf_quirks;
@@ -281,13 +429,14 @@ struct mm_family {
 	/* own arithmetic, all may be NULL */
 	int (*own_load)(const struct mm_model *m, size_t l, struct mm_layer *layer, struct mm_err *err);
 	void (*own_free)(struct mm_layer *layer);
-	void (*qkv_tile)(const struct mm_pass *p, const struct mm_layer *layer, size_t row, const float *y, float *qkv, float *scratch);
+	void (*qkv_tile)(const struct mm_pass *p, const struct mm_layer *layer, size_t row, const float *y, float *qkv,
+		float *scratch);
 	int (*mixer)(struct mm_pass *p, const struct mm_layer *layer, const float *y, float *out, struct mm_err *err);
 	int (*layer_run)(struct mm_pass *p, const struct mm_layer *layer, struct mm_err *err);
-	bool recurrent; /* no context limit, no attention heads asked for */
+	bool recurrent;	     /* no context limit, no attention heads asked for */
 	bool no_quant_check; /* setup() looks at quantization_config itself */
 };
-#define MM_LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define MM_LIST(...)	      ((const char *const[]){ __VA_ARGS__, NULL })
 #define MM_ROWS(field, table) .field = table, .n_##field = MM_COUNT(table)
 
 #define X(n) extern const struct mm_family mm_fam_##n;
@@ -307,18 +456,26 @@ int mm_family_known(const json_t *config, struct mm_err *err) MM_MUST_CHECK;
 
 extern const struct mm_hp_row mm_hp_common[];
 extern const size_t mm_hp_common_count;
-int mm_hp_read(struct mm_hp *hp, const struct mm_family *fam, const json_t *config, const struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
+int mm_hp_read(struct mm_hp *hp, const struct mm_family *fam, const json_t *config, const struct mm_ckpt *ck,
+	struct mm_err *err) MM_MUST_CHECK;
 void mm_hp_fini(struct mm_hp *hp);
 /* Looks a key up as rows do ("a|b.c"); NULL when absent or null. */
 const json_t *mm_cfg_get(const struct mm_setup *s, const char *keys);
-/* rope_parameters / rope_scaling / rope_theta (or GGUF rope.*) into hp->rope[i]; `type` selects an entry of a rope_parameters that is
- * keyed by layer type (NULL: none). Called by mm_hp_read with i = 0 for every family that has d_rot and hp->n_rope == 0 after setup. */
+/* rope_parameters / rope_scaling / rope_theta (or GGUF rope.*) into hp->rope[i]; `type` selects an entry of a
+ * rope_parameters that is keyed by layer type (NULL: none). Called by mm_hp_read with i = 0 for every family that has
+ * d_rot and hp->n_rope == 0 after setup. */
 int mm_setup_rope(struct mm_setup *s, size_t i, const char *type, double theta, struct mm_err *err) MM_MUST_CHECK;
-/* "layer_types" into hp->layer[].window and, by `full_rope` / `slide_rope`, the rope index. *found tells if the key was there. */
-int mm_setup_layer_types(struct mm_setup *s, int full_rope, int slide_rope, bool *found, struct mm_err *err) MM_MUST_CHECK;
+/* "layer_types" into hp->layer[].window and, by `full_rope` / `slide_rope`, the rope index. *found tells if the key was
+ * there. */
+int mm_setup_layer_types(
+	struct mm_setup *s, int full_rope, int slide_rope, bool *found, struct mm_err *err) MM_MUST_CHECK;
 /* Error when `key` is present and not null/false/`ok`. */
 int mm_setup_unsupported(struct mm_setup *s, const char *key, const char *ok, struct mm_err *err) MM_MUST_CHECK;
-int mm_setup_layers(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK; /* allocates hp->layer (attention, dense, rope 0); idempotent */
+/* qwen's rule: layer_types, else a window in layers >= max_window_layers when use_sliding_window (default layer
+ * `first`) */
+int mm_setup_qwen_window(struct mm_setup *s, size_t first, struct mm_err *err) MM_MUST_CHECK;
+int mm_setup_layers(struct mm_setup *s,
+	struct mm_err *err) MM_MUST_CHECK; /* allocates hp->layer (attention, dense, rope 0); idempotent */
 
 /* ---- rope.c ---- */
 
@@ -329,8 +486,8 @@ size_t mm_rope_key(const struct mm_rope *r, size_t n_seq);
 
 /* ---- load.c: resolving weights, reading them ---- */
 
-struct mm_bind { /* [slot] global, [layer * n + slot - MM_W_GLOBAL_END] per layer */
-	const struct mm_tensor **t;	 /* NULL: absent. '@' rows: the first one; the others through `many` */
+struct mm_bind {			/* [slot] global, [layer * n + slot - MM_W_GLOBAL_END] per layer */
+	const struct mm_tensor **t;	/* NULL: absent. '@' rows: the first one; the others through `many` */
 	const struct mm_tensor ***many; /* per entry: array of tensors, or NULL */
 	const struct mm_w_row **row;
 	size_t n;
@@ -346,16 +503,20 @@ int mm_model_check(struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
 const struct mm_tensor *mm_w_get_of(const struct mm_model *m, size_t l, enum mm_slot slot, size_t e);
 const struct mm_w_row *mm_w_row_of(const struct mm_model *m, size_t l, enum mm_slot slot);
 bool mm_w_is_stacked(const struct mm_model *m, size_t l, enum mm_slot slot); /* the first dimension is the expert */
-#define MM_GLOBAL SIZE_MAX /* as a layer: the whole model's slots */
+#define MM_GLOBAL SIZE_MAX						     /* as a layer: the whole model's slots */
 const struct mm_tensor *mm_w_get(const struct mm_model *m, size_t l, enum mm_slot slot); /* NULL when absent */
-/* The matrix as [out, in] f32 rows (transposition undone, +1 added): rows row0..row0+n of it. `e`: expert or head of '@' and stacked rows. */
-int mm_w_read(const struct mm_model *m, size_t l, enum mm_slot slot, size_t e, size_t row0, size_t n, float *dst, struct mm_err *err) MM_MUST_CHECK;
+/* The matrix as [out, in] f32 rows (transposition undone, +1 added): rows row0..row0+n of it. `e`: expert or head of
+ * '@' and stacked rows. */
+int mm_w_read(const struct mm_model *m, size_t l, enum mm_slot slot, size_t e, size_t row0, size_t n, float *dst,
+	struct mm_err *err) MM_MUST_CHECK;
 size_t mm_w_rows(const struct mm_model *m, size_t l, enum mm_slot slot); /* of [out, in]; 1-D: its length */
 size_t mm_w_cols(const struct mm_model *m, size_t l, enum mm_slot slot); /* 1-D: 1 */
 /* All of a small tensor as f32; *out NULL when absent (optional ones). Free with mm_free. */
 int mm_w_vec(const struct mm_model *m, size_t l, enum mm_slot slot, float **out, struct mm_err *err) MM_MUST_CHECK;
-/* One packed matrix from the rows of several slots under each other (w, bias: lists ended by MM_W_COUNT; bias slots may be absent). */
-struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias, size_t e, struct mm_err *err) MM_MUST_CHECK;
+/* One packed matrix from the rows of several slots under each other (w, bias: lists ended by MM_W_COUNT; bias slots may
+ * be absent). */
+struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias, size_t e,
+	struct mm_err *err) MM_MUST_CHECK;
 
 struct mm_norm {
 	enum mm_norm_kind kind;
@@ -369,7 +530,8 @@ struct mm_layer { /* what a block computes with, made by layer_load, dropped whe
 	size_t index;
 	const struct mm_hp_layer *hp;
 	struct mm_norm n1, n2, pn1, pn2, qn, kn;
-	struct mm_lin *qkv, *o, *gate_up, *up, *down; /* gate_up: [2 n_ff, n_embd] gate rows first; up: when not gated */
+	struct mm_lin *qkv, *o, *gate_up, *up,
+		*down; /* gate_up: [2 n_ff, n_embd] gate rows first; up: when not gated */
 	struct mm_moe *moe;
 	float *sinks; /* [n_head] */
 	void *own;    /* the family's */
@@ -387,19 +549,20 @@ struct mm_model {
 	enum mm_compute compute; /* F32 or BF16 */
 	int64_t bos, eos;
 	uint64_t n_param, n_byte;
-	struct mm_layer *layer;	 /* [n_layer] when resident, else one that is refilled */
+	struct mm_layer *layer; /* [n_layer] when resident, else one that is refilled */
 	bool resident;
-	size_t n_ready;		 /* layers loaded so far (resident) */
+	size_t n_ready; /* layers loaded so far (resident) */
 	struct mm_norm embd_norm, norm;
 	struct mm_lin *embd_in, *embd_out;
-	struct mm_lin **head;	 /* vocabulary in chunks */
+	struct mm_lin **head; /* vocabulary in chunks */
 	size_t n_head_chunk, head_chunk;
-	float *head_b;		 /* [n_vocab] or NULL */
-	float *pos;		 /* [n_pos, n_embd] or NULL */
-	float *alibi;		 /* [n_head] slopes or NULL */
+	float *head_b; /* [n_vocab] or NULL */
+	float *pos;    /* [n_pos, n_embd] or NULL */
+	float *alibi;  /* [n_head] slopes or NULL */
 };
 
-int mm_bind_make(struct mm_bind *b, const struct mm_family *fam, const struct mm_hp *hp, const struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
+int mm_bind_make(struct mm_bind *b, const struct mm_family *fam, const struct mm_hp *hp, const struct mm_ckpt *ck,
+	struct mm_err *err) MM_MUST_CHECK;
 void mm_bind_fini(struct mm_bind *b, size_t n_layer);
 
 /* ---- decoder.c: the driver ---- */
@@ -407,48 +570,80 @@ void mm_bind_fini(struct mm_bind *b, size_t n_layer);
 struct mm_batch {
 	size_t n_tok, n_row, n_seq;
 	uint32_t *id, *pos, *seq; /* [n_row] token, position in its sequence, sequence */
-	size_t *start;	    /* [n_seq + 1] */
+	size_t *start;		  /* [n_seq + 1] */
 };
 struct mm_pass { /* one batch on its way through the layers */
 	const struct mm_model *m;
 	const struct mm_hp *hp;
 	const struct mm_batch *b;
-	float *x;	  /* [n_row, n_embd] residual stream */
-	float *qkv;	  /* [n_row, ld_qkv]: q | k | v of a token */
+	float *x;   /* [n_row, n_embd] residual stream */
+	float *qkv; /* [n_row, ld_qkv]: q | k | v of a token */
 	size_t ld_qkv;
-	float *att;	  /* [n_row, n_head * d_head_v] */
-	float *y, *z;	  /* [n_row, n_embd] each, only for families with mixer */
-	float **work;	  /* [n_thread][n_work] scratch of each thread */
+	float *att;   /* [n_row, n_head * d_head_v] */
+	float *y, *z; /* [n_row, n_embd] each, only for families with mixer */
+	float **work; /* [n_thread][n_work] scratch of each thread */
 	size_t n_work, n_thread;
 	const float **cs; /* [rope * n_seq + sequence] -> table of cos, sin; a row's entry: + pos * d_rot */
 	void **own;	  /* tables that belong to this pass */
 	size_t n_own;
 };
 /* The shared parts, for families with own arithmetic. */
-int mm_layer_load(const struct mm_model *m, size_t l, struct mm_layer *layer, struct mm_err *err) MM_MUST_CHECK; /* calls own_load too */
+int mm_layer_load(const struct mm_model *m, size_t l, struct mm_layer *layer,
+	struct mm_err *err) MM_MUST_CHECK; /* calls own_load too */
 void mm_layer_free(const struct mm_model *m, struct mm_layer *layer);
-int mm_norm_load(const struct mm_model *m, size_t l, enum mm_slot w, enum mm_slot b, struct mm_norm *n, struct mm_err *err) MM_MUST_CHECK;
+int mm_norm_load(const struct mm_model *m, size_t l, enum mm_slot w, enum mm_slot b, struct mm_norm *n,
+	struct mm_err *err) MM_MUST_CHECK;
 /* y = norm(x) for all rows, in parallel */
 void mm_norm_rows(const struct mm_norm *n, const float *x, float *y, size_t n_row, size_t d);
 /* Attention of the shared kind on y (hybrid layers): out [n_row, n_embd] after the output projection, no residual. */
-int mm_attention(struct mm_pass *p, const struct mm_layer *layer, const float *y, float *out, struct mm_err *err) MM_MUST_CHECK;
-/* Residual, second norm and FFN of the shared kind, for layer_run: x += mult * a (all rows; a NULL: nothing), then the FFN half. */
+int mm_attention(
+	struct mm_pass *p, const struct mm_layer *layer, const float *y, float *out, struct mm_err *err) MM_MUST_CHECK;
+/* Residual, second norm and FFN of the shared kind, for layer_run: x += mult * a (all rows; a NULL: nothing), then the
+ * FFN half. */
 int mm_ffn_half(struct mm_pass *p, const struct mm_layer *layer, const float *a, struct mm_err *err) MM_MUST_CHECK;
 /* Rotates heads in place: x [n_head, d_head] of row `row`; does nothing when the layer has no rope. */
-void mm_rope_heads(const struct mm_pass *p, const struct mm_layer *layer, size_t row, float *x, size_t n_head, size_t d_head);
+void mm_rope_heads(
+	const struct mm_pass *p, const struct mm_layer *layer, size_t row, float *x, size_t n_head, size_t d_head);
 /* head.c: final norm, head and log-softmax; the vocabulary in chunks. */
 int mm_head_make(struct mm_model *m, struct mm_err *err) MM_MUST_CHECK;
 void mm_head_free(struct mm_model *m);
 int mm_head_run(struct mm_pass *p, const uint32_t *target, double *logprob, struct mm_err *err) MM_MUST_CHECK;
-/* One batch through the whole model: logprob[r] of target[r] given the rows of its sequence up to r; UINT32_MAX: not wanted (0). */
-int mm_pass_run(const struct mm_model *m, const struct mm_batch *b, const uint32_t *target, double *logprob, struct mm_err *err) MM_MUST_CHECK;
+/* One batch through the whole model: logprob[r] of target[r] given the rows of its sequence up to r; UINT32_MAX: not
+ * wanted (0). */
+int mm_pass_run(const struct mm_model *m, const struct mm_batch *b, const uint32_t *target, double *logprob,
+	struct mm_err *err) MM_MUST_CHECK;
 size_t mm_pass_bytes(const struct mm_model *m, size_t n_row, size_t n_longest); /* what mm_pass_run allocates */
+
+/* ---- score.c: sequences packed into batches ---- */
+
+struct mm_score_seq {
+	const uint32_t *id;
+	size_t n, from; /* tokens; the first one that is scored (>= 1) */
+	size_t index;	/* where the caller wants it */
+};
+
+struct mm_score_job {
+	struct mm_model *m;
+	const struct mm_score_opts *opts;
+	struct mm_score_seq *seq; /* sorted, only those with something to score */
+	size_t n_seq, n_total, n_done_before;
+	uint64_t tokens, tokens_total;
+	double start;
+	/* takes the log-probs of tokens from .. n-1 of one sequence */
+	int (*take)(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err);
+	void *ctx;
+};
+/* Sorts the sequences, packs, runs, hands out. Checks ids and lengths first. */
+int mm_score_run(struct mm_score_job *j, struct mm_err *err) MM_MUST_CHECK;
+int mm_score_tell(
+	const struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err) MM_MUST_CHECK; /* progress */
 
 /* ---- moe.c ---- */
 
 int mm_moe_load(const struct mm_model *m, size_t l, struct mm_moe **out, struct mm_err *err) MM_MUST_CHECK;
 void mm_moe_free(struct mm_moe *moe);
 /* out += experts(y) for all rows. y, out: [n_row, n_embd] */
-int mm_moe_run(struct mm_pass *p, const struct mm_moe *moe, const float *y, float *out, float scale, struct mm_err *err) MM_MUST_CHECK;
+int mm_moe_run(struct mm_pass *p, const struct mm_moe *moe, const float *y, float *out, float scale,
+	struct mm_err *err) MM_MUST_CHECK;
 
 #endif

@@ -2,11 +2,10 @@
  *
  *   1 router     logits of all experts for all rows, by tiles
  *   2 choice     per row: k experts and their weights (struct pick); the kinds of routers differ only here
- *   3 experts    rows are gathered by expert into tiles of MM_TILE (the rest zeros); each tile is a job of its own, and writes its
- *                results to places that belong to (row, rank), so that jobs never meet
- *   4 sum        per row: weighted results in the order of the expert's number, as the reference adds them
- *   5 shared     a dense feed-forward for all rows, perhaps behind a sigmoid gate
- * Padding rows take no part in 2 to 4. */
+ *   3 experts    rows are gathered by expert into tiles of MM_TILE (the rest zeros); each tile is a job of its own, and
+ * writes its results to places that belong to (row, rank), so that jobs never meet 4 sum        per row: weighted
+ * results in the order of the expert's number, as the reference adds them 5 shared     a dense feed-forward for all
+ * rows, perhaps behind a sigmoid gate Padding rows take no part in 2 to 4. */
 #include "model/model_priv.h"
 
 #include <math.h>
@@ -15,10 +14,10 @@
 
 struct mm_moe {
 	size_t n_expert, n_used;
-	struct mm_lin *router;	 /* [n_expert, n_embd] */
-	float *select;		 /* [n_expert] added for the choice only, or NULL */
-	struct mm_lin **gate_up; /* [n_expert] of [2 ff, n_embd]; without a gate [ff, n_embd] */
-	struct mm_lin **down;	 /* [n_expert] of [n_embd, ff] */
+	struct mm_lin *router;			      /* [n_expert, n_embd] */
+	float *select;				      /* [n_expert] added for the choice only, or NULL */
+	struct mm_lin **gate_up;		      /* [n_expert] of [2 ff, n_embd]; without a gate [ff, n_embd] */
+	struct mm_lin **down;			      /* [n_expert] of [n_embd, ff] */
 	struct mm_lin *s_gate_up, *s_down, *s_router; /* shared expert, its gate [1, n_embd] */
 };
 
@@ -153,7 +152,8 @@ static void group_limit(const struct mm_hp *h, float *s, size_t n, bool *taken)
 }
 
 /* logits [n_expert] destroyed; tmp: n_expert floats, taken: n_expert */
-static void choose(const struct mm_hp *h, const struct mm_moe *x, float *logits, float *tmp, bool *taken, struct pick *out)
+static void choose(
+	const struct mm_hp *h, const struct mm_moe *x, float *logits, float *tmp, bool *taken, struct pick *out)
 {
 	size_t n = x->n_expert, k = x->n_used;
 	if (h->router == MM_ROUTE_SOFTMAX_TOPK)
@@ -191,11 +191,11 @@ struct run {
 	const float *y;
 	float *out, scale;
 	size_t n, k, d;
-	struct pick *pick;  /* [n, k] */
-	uint32_t *list;	    /* [n * k] assignments (row * k + rank) sorted by expert, then row */
+	struct pick *pick; /* [n, k] */
+	uint32_t *list;	   /* [n * k] assignments (row * k + rank) sorted by expert, then row */
 	struct job *job;
 	size_t n_job;
-	float *res;	    /* [n * k, d] result of each assignment */
+	float *res; /* [n * k, d] result of each assignment */
 };
 
 /* in -> act(gate) * up -> down for one tile; g: scratch of 2 ff columns */
@@ -309,7 +309,9 @@ static void shared_tile(const struct run *r, size_t row, float *work)
 
 int mm_moe_run(struct mm_pass *p, const struct mm_moe *x, const float *y, float *out, float scale, struct mm_err *err)
 {
-	struct run r = { .p = p, .x = x, .y = y, .out = out, .scale = scale, .n = p->b->n_tok, .k = x->n_used, .d = p->hp->n_embd };
+	struct run r = {
+		.p = p, .x = x, .y = y, .out = out, .scale = scale, .n = p->b->n_tok, .k = x->n_used, .d = p->hp->n_embd
+	};
 	int rc = -1;
 	if (!(r.pick = mm_calloc(r.n * r.k + 1, sizeof(*r.pick), err)) ||
 		!(r.list = mm_calloc(r.n * r.k + 1, sizeof(*r.list), err)) ||

@@ -1,14 +1,15 @@
 /* rope.c: rotary frequencies of config.json and GGUF, and the tables of cos and sin made from them.
  *
- * Reference: the rope_scaling types of transformers 4.57 (default, linear, dynamic, yarn, longrope, llama3); version-5 configs hold
- * the same in rope_parameters. Frequencies, angles and tables are float as there: at position 500 the rounding of an angle already
- * shows in the sixth digit.
+ * Reference: the rope_scaling types of transformers 4.57 (default, linear, dynamic, yarn, longrope, llama3); version-5
+ * configs hold the same in rope_parameters. Frequencies, angles and tables are float as there: at position 500 the
+ * rounding of an angle already shows in the sixth digit.
  *
  *   linear    f_i / factor
  *   llama3    f_i, f_i / factor, or between, by wavelength against the old context
  *   yarn      between f_i and f_i / factor by a ramp over i; cos and sin times 0.1 ln(factor) + 1
  *   dynamic   sequences longer than the context raise the base by their own length
- *   longrope  f_i / short_i or f_i / long_i for the whole sequence, by its length; cos and sin times sqrt(1 + ln s / ln n0)
+ *   longrope  f_i / short_i or f_i / long_i for the whole sequence, by its length; cos and sin times sqrt(1 + ln s / ln
+ * n0)
  *
  * "dynamic" in the reference remembers the longest sequence seen so far; here every sequence stands for itself. */
 #include "model/model_priv.h"
@@ -20,9 +21,14 @@ static const struct {
 	const char *name;
 	enum mm_rope_scaling kind;
 } kinds[] = {
-	{ "default", MM_ROPE_DEFAULT }, { "none", MM_ROPE_DEFAULT }, { "linear", MM_ROPE_LINEAR },
-	{ "dynamic", MM_ROPE_DYNAMIC }, { "yarn", MM_ROPE_YARN }, { "longrope", MM_ROPE_LONGROPE },
-	{ "su", MM_ROPE_LONGROPE }, { "llama3", MM_ROPE_LLAMA3 },
+	{ "default", MM_ROPE_DEFAULT },
+	{ "none", MM_ROPE_DEFAULT },
+	{ "linear", MM_ROPE_LINEAR },
+	{ "dynamic", MM_ROPE_DYNAMIC },
+	{ "yarn", MM_ROPE_YARN },
+	{ "longrope", MM_ROPE_LONGROPE },
+	{ "su", MM_ROPE_LONGROPE },
+	{ "llama3", MM_ROPE_LLAMA3 },
 };
 
 static int get_num(const json_t *o, const char *key, bool required, double *out, struct mm_err *err)
@@ -48,7 +54,8 @@ static int get_factors(const json_t *o, const char *key, size_t n, float **out, 
 	for (size_t i = 0; i < n; i++) {
 		double v = json_number_value(json_array_get(a, i));
 		if (!(v > 0) || !isfinite(v))
-			return mm_fail(err, MM_EFORMAT, "config.json: rope scaling: %s[%zu] is not a positive number", key, i);
+			return mm_fail(
+				err, MM_EFORMAT, "config.json: rope scaling: %s[%zu] is not a positive number", key, i);
 		(*out)[i] = (float)v;
 	}
 	return 0;
@@ -73,18 +80,23 @@ static double yarn_mscale(double scale, double m)
 /* Top-level original_max_position_embeddings is the model's own (phi3); the one inside counts for yarn and llama3. */
 static int longrope_setup(struct mm_setup *s, struct mm_rope *r, const json_t *o, struct mm_err *err)
 {
-	const json_t *orig = mm_cfg_get(s, "original_max_position_embeddings|rope_parameters.original_max_position_embeddings");
+	const json_t *orig =
+		mm_cfg_get(s, "original_max_position_embeddings|rope_parameters.original_max_position_embeddings");
 	double given = 0;
 	if (orig && (!json_is_integer(orig) || json_integer_value(orig) < 2))
-		return mm_fail(err, MM_EFORMAT, "config.json: original_max_position_embeddings is not a number above 1");
-	if (get_num(o, "factor", !orig && !s->hp->n_ctx_orig, &r->factor, err) || get_num(o, "attention_factor", false, &given, err))
+		return mm_fail(
+			err, MM_EFORMAT, "config.json: original_max_position_embeddings is not a number above 1");
+	if (get_num(o, "factor", !orig && !s->hp->n_ctx_orig, &r->factor, err) ||
+		get_num(o, "attention_factor", false, &given, err))
 		return -1;
 	r->n_ctx_orig = orig ? (size_t)json_integer_value(orig) : s->hp->n_ctx_orig ? s->hp->n_ctx_orig : s->hp->n_ctx;
 	if (orig || s->hp->n_ctx_orig)
 		r->factor = (double)s->hp->n_ctx / (double)r->n_ctx_orig;
 	r->attn_factor = given ? given : r->factor <= 1 ? 1 : sqrt(1 + log(r->factor) / log((double)r->n_ctx_orig));
 	return get_factors(o, "short_factor", r->d_rot / 2, &r->short_factor, err) ||
-	       get_factors(o, "long_factor", r->d_rot / 2, &r->long_factor, err) ? -1 : 0;
+			       get_factors(o, "long_factor", r->d_rot / 2, &r->long_factor, err)
+		       ? -1
+		       : 0;
 }
 
 static int yarn_setup(struct mm_rope *r, const json_t *o, struct mm_err *err)
@@ -92,15 +104,18 @@ static int yarn_setup(struct mm_rope *r, const json_t *o, struct mm_err *err)
 	double orig = (double)r->n_ctx_orig, given = 0;
 	const json_t *t = json_object_get(o, "truncate");
 	if (get_num(o, "factor", true, &r->factor, err) || get_num(o, "attention_factor", false, &given, err) ||
-		get_num(o, "mscale", false, &r->mscale, err) || get_num(o, "mscale_all_dim", false, &r->mscale_all_dim, err) ||
+		get_num(o, "mscale", false, &r->mscale, err) ||
+		get_num(o, "mscale_all_dim", false, &r->mscale_all_dim, err) ||
 		get_num(o, "original_max_position_embeddings", false, &orig, err) ||
-		get_num(o, "beta_fast", false, &r->beta_fast, err) || get_num(o, "beta_slow", false, &r->beta_slow, err))
+		get_num(o, "beta_fast", false, &r->beta_fast, err) ||
+		get_num(o, "beta_slow", false, &r->beta_slow, err))
 		return -1;
 	r->truncate = !t || json_is_true(t) || json_is_null(t);
 	r->beta_fast = r->beta_fast ? r->beta_fast : 32;
 	r->beta_slow = r->beta_slow ? r->beta_slow : 1;
 	if (!(orig >= 1 && orig < 1e12) || !(r->factor > 0))
-		return mm_fail(err, MM_EFORMAT, "config.json: yarn rope scaling with factor %g and context %g", r->factor, orig);
+		return mm_fail(err, MM_EFORMAT, "config.json: yarn rope scaling with factor %g and context %g",
+			r->factor, orig);
 	r->n_ctx_orig = (size_t)orig;
 	if (given)
 		r->attn_factor = given;
@@ -124,8 +139,8 @@ static int llama3_setup(struct mm_rope *r, const json_t *o, struct mm_err *err)
 	return 0;
 }
 
-/* GGUF: rope.scaling.{type,factor,original_context_length,attn_factor,...}; llama3 and longrope factors are tensors, which the loader
- * reads into freq_div, short_factor and long_factor. */
+/* GGUF: rope.scaling.{type,factor,original_context_length,attn_factor,...}; llama3 and longrope factors are tensors,
+ * which the loader reads into freq_div, short_factor and long_factor. */
 static int gguf_setup(struct mm_setup *s, struct mm_rope *r, struct mm_err *err)
 {
 	const json_t *t = mm_cfg_get(s, "rope.scaling.type"), *f = mm_cfg_get(s, "rope.scaling.factor");
@@ -156,7 +171,9 @@ int mm_setup_rope(struct mm_setup *s, size_t i, const char *type, double theta, 
 {
 	struct mm_rope *r = &s->hp->rope[i];
 	struct mm_hp *h = s->hp;
-	*r = (struct mm_rope){ .theta = theta, .factor = 1, .attn_factor = 1, .truncate = true, .beta_fast = 32, .beta_slow = 1 };
+	*r = (struct mm_rope){
+		.theta = theta, .factor = 1, .attn_factor = 1, .truncate = true, .beta_fast = 32, .beta_slow = 1
+	};
 	size_t d = h->d_head ? h->d_head : h->n_head ? h->n_embd / h->n_head : 0;
 	r->d_rot = h->d_rot ? h->d_rot : (size_t)((double)d * h->rot_frac);
 	r->n_ctx_orig = r->n_ctx_max = h->n_ctx;
@@ -245,7 +262,8 @@ static float freq_at(const struct mm_rope *r, size_t n_seq, size_t i)
 {
 	double d = (double)r->d_rot, base = r->theta;
 	if (r->scaling == MM_ROPE_DYNAMIC && n_seq > r->n_ctx_max && r->d_rot > 2)
-		base = (float)(base * pow(r->factor * (double)n_seq / (double)r->n_ctx_max - (r->factor - 1), d / (d - 2)));
+		base = (float)(base *
+			       pow(r->factor * (double)n_seq / (double)r->n_ctx_max - (r->factor - 1), d / (d - 2)));
 	float p = (float)pow(base, (double)((float)(2 * i) / (float)d)), f = 1.0f / p, low, high;
 	switch (r->scaling) {
 	case MM_ROPE_LINEAR:

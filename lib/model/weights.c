@@ -1,8 +1,9 @@
 /* weights.c: finding a family's tensors in a checkpoint and checking their shapes; no data is touched here.
  *
- * Names in files differ by prefix (model., transformer., none, language_model.model. in multimodal checkpoints): the first
- * prefix under which the embedding table is found holds for all. Tensors that no row asks for (rotary_emb.inv_freq, attn.bias
- * masks, vision towers) are not looked at. A missing tensor and a wrong shape are named with what was expected. */
+ * Names in files differ by prefix (model., transformer., none, language_model.model. in multimodal checkpoints): the
+ * first prefix under which the embedding table is found holds for all. Tensors that no row asks for
+ * (rotary_emb.inv_freq, attn.bias masks, vision towers) are not looked at. A missing tensor and a wrong shape are named
+ * with what was expected. */
 #include "model/ckpt_priv.h"
 #include "model/model_priv.h"
 
@@ -19,7 +20,7 @@ const struct mm_prefix mm_prefixes_default[] = {
 	{ NULL, NULL },
 };
 
-#define EMB MM_D_EMBD
+#define EMB  MM_D_EMBD
 #define L(s) "layers.#." s
 #define B(s) "blk.#." s
 const struct mm_w_row mm_w_llama[] = {
@@ -40,34 +41,51 @@ const struct mm_w_row mm_w_llama[] = {
 	{ MM_W_Q, 0, { MM_D_Q, EMB }, MM_IF(w_split), MM_L_ATTN, L("self_attn.q_proj.weight"), B("attn_q.weight") },
 	{ MM_W_K, 0, { MM_D_K, EMB }, MM_IF(w_split), MM_L_ATTN, L("self_attn.k_proj.weight"), B("attn_k.weight") },
 	{ MM_W_V, 0, { MM_D_V, EMB }, MM_IF(w_split), MM_L_ATTN, L("self_attn.v_proj.weight"), B("attn_v.weight") },
-	{ MM_W_QKV, 0, { MM_D_QKV, EMB }, MM_IF(w_fused), MM_L_ATTN, L("self_attn.qkv_proj.weight"), B("attn_qkv.weight") },
+	{ MM_W_QKV, 0, { MM_D_QKV, EMB }, MM_IF(w_fused), MM_L_ATTN, L("self_attn.qkv_proj.weight"),
+		B("attn_qkv.weight") },
 	{ MM_W_O, 0, { EMB, MM_D_O }, 0, MM_L_ATTN, L("self_attn.o_proj.weight"), B("attn_output.weight") },
 	{ MM_W_Q_B, 0, { MM_D_Q }, MM_IF(w_bias_split), MM_L_ATTN, L("self_attn.q_proj.bias"), B("attn_q.bias") },
 	{ MM_W_K_B, 0, { MM_D_K }, MM_IF(w_bias_split), MM_L_ATTN, L("self_attn.k_proj.bias"), B("attn_k.bias") },
 	{ MM_W_V_B, 0, { MM_D_V }, MM_IF(w_bias_split), MM_L_ATTN, L("self_attn.v_proj.bias"), B("attn_v.bias") },
-	{ MM_W_QKV_B, 0, { MM_D_QKV }, MM_IF(w_bias_fused), MM_L_ATTN, L("self_attn.qkv_proj.bias"), B("attn_qkv.bias") },
+	{ MM_W_QKV_B, 0, { MM_D_QKV }, MM_IF(w_bias_fused), MM_L_ATTN, L("self_attn.qkv_proj.bias"),
+		B("attn_qkv.bias") },
 	{ MM_W_O_B, 0, { EMB }, MM_IF(bias_o), MM_L_ATTN, L("self_attn.o_proj.bias"), B("attn_output.bias") },
-	{ MM_W_QN, 0, { MM_D_HEAD }, MM_IF(w_qn_head), MM_L_ATTN, L("self_attn.q_norm.weight"), B("attn_q_norm.weight") },
-	{ MM_W_KN, 0, { MM_D_HEAD }, MM_IF(w_qn_head), MM_L_ATTN, L("self_attn.k_norm.weight"), B("attn_k_norm.weight") },
+	{ MM_W_QN, 0, { MM_D_HEAD }, MM_IF(w_qn_head), MM_L_ATTN, L("self_attn.q_norm.weight"),
+		B("attn_q_norm.weight") },
+	{ MM_W_KN, 0, { MM_D_HEAD }, MM_IF(w_qn_head), MM_L_ATTN, L("self_attn.k_norm.weight"),
+		B("attn_k_norm.weight") },
 	{ MM_W_QN, 0, { MM_D_Q }, MM_IF(w_qn_full), MM_L_ATTN, L("self_attn.q_norm.weight"), B("attn_q_norm.weight") },
 	{ MM_W_KN, 0, { MM_D_K }, MM_IF(w_qn_full), MM_L_ATTN, L("self_attn.k_norm.weight"), B("attn_k_norm.weight") },
 	{ MM_W_GATE, 0, { MM_D_FF, EMB }, MM_IF(w_gate), MM_L_DENSE, L("mlp.gate_proj.weight"), B("ffn_gate.weight") },
-	{ MM_W_UP, 0, { MM_D_FF, EMB }, MM_UNLESS(gate_up_fused), MM_L_DENSE, L("mlp.up_proj.weight"), B("ffn_up.weight") },
-	{ MM_W_GATE_UP, 0, { MM_D_FF2, EMB }, MM_IF(gate_up_fused), MM_L_DENSE, L("mlp.gate_up_proj.weight"), B("ffn_up.weight") },
+	{ MM_W_UP, 0, { MM_D_FF, EMB }, MM_UNLESS(gate_up_fused), MM_L_DENSE, L("mlp.up_proj.weight"),
+		B("ffn_up.weight") },
+	{ MM_W_GATE_UP, 0, { MM_D_FF2, EMB }, MM_IF(gate_up_fused), MM_L_DENSE, L("mlp.gate_up_proj.weight"),
+		B("ffn_up.weight") },
 	{ MM_W_DOWN, 0, { EMB, MM_D_FF }, 0, MM_L_DENSE, L("mlp.down_proj.weight"), B("ffn_down.weight") },
 	{ MM_W_GATE_B, 0, { MM_D_FF }, MM_IF(w_gate_b), MM_L_DENSE, L("mlp.gate_proj.bias"), B("ffn_gate.bias") },
 	{ MM_W_UP_B, 0, { MM_D_FF }, MM_IF(bias_ffn), MM_L_DENSE, L("mlp.up_proj.bias"), B("ffn_up.bias") },
 	{ MM_W_DOWN_B, 0, { EMB }, MM_IF(bias_ffn), MM_L_DENSE, L("mlp.down_proj.bias"), B("ffn_down.bias") },
 	{ MM_W_ROUTER, 0, { MM_D_EXPERTS, EMB }, 0, MM_L_MOE, L("mlp.gate.weight"), B("ffn_gate_inp.weight") },
-	{ MM_W_EGATE, 0, { MM_D_FFE, EMB }, 0, MM_L_MOE, L("mlp.experts.@.gate_proj.weight"), B("ffn_gate_exps.weight") },
+	{ MM_W_EGATE, 0, { MM_D_FFE, EMB }, 0, MM_L_MOE, L("mlp.experts.@.gate_proj.weight"),
+		B("ffn_gate_exps.weight") },
 	{ MM_W_EUP, 0, { MM_D_FFE, EMB }, 0, MM_L_MOE, L("mlp.experts.@.up_proj.weight"), B("ffn_up_exps.weight") },
-	{ MM_W_EDOWN, 0, { EMB, MM_D_FFE }, 0, MM_L_MOE, L("mlp.experts.@.down_proj.weight"), B("ffn_down_exps.weight") },
-	{ MM_W_SGATE, 0, { MM_D_FFS, EMB }, MM_IF(flag_shared), MM_L_MOE, L("mlp.shared_experts.gate_proj.weight|layers.#.mlp.shared_expert.gate_proj.weight"), B("ffn_gate_shexp.weight") },
-	{ MM_W_SUP, 0, { MM_D_FFS, EMB }, MM_IF(flag_shared), MM_L_MOE, L("mlp.shared_experts.up_proj.weight|layers.#.mlp.shared_expert.up_proj.weight"), B("ffn_up_shexp.weight") },
-	{ MM_W_SDOWN, 0, { EMB, MM_D_FFS }, MM_IF(flag_shared), MM_L_MOE, L("mlp.shared_experts.down_proj.weight|layers.#.mlp.shared_expert.down_proj.weight"), B("ffn_down_shexp.weight") },
-	{ MM_W_SROUTER, 0, { MM_D_ONE, EMB }, MM_IF(moe_shared_gate), MM_L_MOE, L("mlp.shared_expert_gate.weight"), B("ffn_gate_inp_shexp.weight") },
-	{ MM_W_ROUTER_SEL, 0, { MM_D_EXPERTS }, MM_IF(moe_bias_select), MM_L_MOE, L("mlp.gate.e_score_correction_bias"), B("exp_probs_b.bias") },
-	{ MM_W_ROUTER_B, 0, { MM_D_EXPERTS }, MM_IF(bias_router), MM_L_MOE, L("mlp.gate.bias"), B("ffn_gate_inp.bias") },
+	{ MM_W_EDOWN, 0, { EMB, MM_D_FFE }, 0, MM_L_MOE, L("mlp.experts.@.down_proj.weight"),
+		B("ffn_down_exps.weight") },
+	{ MM_W_SGATE, 0, { MM_D_FFS, EMB }, MM_IF(flag_shared), MM_L_MOE,
+		L("mlp.shared_experts.gate_proj.weight|layers.#.mlp.shared_expert.gate_proj.weight"),
+		B("ffn_gate_shexp.weight") },
+	{ MM_W_SUP, 0, { MM_D_FFS, EMB }, MM_IF(flag_shared), MM_L_MOE,
+		L("mlp.shared_experts.up_proj.weight|layers.#.mlp.shared_expert.up_proj.weight"),
+		B("ffn_up_shexp.weight") },
+	{ MM_W_SDOWN, 0, { EMB, MM_D_FFS }, MM_IF(flag_shared), MM_L_MOE,
+		L("mlp.shared_experts.down_proj.weight|layers.#.mlp.shared_expert.down_proj.weight"),
+		B("ffn_down_shexp.weight") },
+	{ MM_W_SROUTER, 0, { MM_D_ONE, EMB }, MM_IF(moe_shared_gate), MM_L_MOE, L("mlp.shared_expert_gate.weight"),
+		B("ffn_gate_inp_shexp.weight") },
+	{ MM_W_ROUTER_SEL, 0, { MM_D_EXPERTS }, MM_IF(moe_bias_select), MM_L_MOE, L("mlp.gate.e_score_correction_bias"),
+		B("exp_probs_b.bias") },
+	{ MM_W_ROUTER_B, 0, { MM_D_EXPERTS }, MM_IF(bias_router), MM_L_MOE, L("mlp.gate.bias"),
+		B("ffn_gate_inp.bias") },
 	{ MM_W_SINKS, 0, { MM_D_HEADS }, MM_IF(attn_sinks), MM_L_ATTN, L("self_attn.sinks"), B("attn_sinks.weight") },
 	{ MM_W_EMBD_NORM, 0, { EMB }, MM_IF(embd_norm), 0, "embed_norm.weight", "token_embd_norm.weight" },
 	{ MM_W_QN_B, 0, { MM_D_HEAD }, MM_IF(w_qn_bias), MM_L_ATTN, L("self_attn.q_norm.bias"), B("attn_q_norm.bias") },
@@ -179,8 +197,8 @@ static int shape_check(const struct finder *f, const struct mm_w_row *r, const s
 	unsigned n = shape_want(f, r, is_stacked(f, r), want), k = 0;
 	char a[160], b[160];
 	if (!mm_dtypes[t->dtype].is_float)
-		return mm_fail(err, MM_EUNSUPPORTED, "tensor %s (%s) has type %s, expected floating-point numbers", t->name,
-			mm_ckpt_file(f->ck, t->file), mm_dtypes[t->dtype].name);
+		return mm_fail(err, MM_EUNSUPPORTED, "tensor %s (%s) has type %s, expected floating-point numbers",
+			t->name, mm_ckpt_file(f->ck, t->file), mm_dtypes[t->dtype].name);
 	if (r->dim[0] == MM_D_NONE)
 		return 0;
 	for (unsigned i = 0; i < t->n_dim; i++)
@@ -190,7 +208,8 @@ static int shape_check(const struct finder *f, const struct mm_w_row *r, const s
 		return 0;
 	mm_shape_format(t->n_dim, t->dim, a, sizeof(a));
 	mm_shape_format(n, want, b, sizeof(b));
-	return mm_fail(err, MM_ESHAPE, "tensor %s (%s) has shape %s, expected %s", t->name, mm_ckpt_file(f->ck, t->file), a, b);
+	return mm_fail(err, MM_ESHAPE, "tensor %s (%s) has shape %s, expected %s", t->name,
+		mm_ckpt_file(f->ck, t->file), a, b);
 }
 
 /* ---- binding ---- */
@@ -202,8 +221,9 @@ static size_t index_of(enum mm_slot slot, size_t l)
 
 static size_t many_count(const struct mm_hp *hp, enum mm_slot slot)
 {
-	return slot == MM_W_QN || slot == MM_W_QN_B ? hp->n_head : slot == MM_W_KN || slot == MM_W_KN_B ? hp->n_head_kv
-													: hp->n_expert;
+	return slot == MM_W_QN || slot == MM_W_QN_B   ? hp->n_head
+	       : slot == MM_W_KN || slot == MM_W_KN_B ? hp->n_head_kv
+						      : hp->n_expert;
 }
 
 static int missing(const struct finder *f, const struct mm_w_row *r, size_t l, size_t e, struct mm_err *err)
@@ -214,7 +234,10 @@ static int missing(const struct finder *f, const struct mm_w_row *r, size_t l, s
 	name_make(f, pat, strcspn(pat, "|"), l, e, name);
 	mm_shape_format(shape_want(f, r, is_stacked(f, r), want), want, shape, sizeof(shape));
 	return mm_fail(err, MM_ESHAPE, "tensor %s is missing in %s, expected with shape %s", name,
-		mm_ckpt_n_file(f->ck) == 1 ? mm_ckpt_file(f->ck, 0) : base && base[1] ? base + 1 : path, shape);
+		mm_ckpt_n_file(f->ck) == 1 ? mm_ckpt_file(f->ck, 0)
+		: base && base[1]	   ? base + 1
+					   : path,
+		shape);
 }
 
 static int bind_row(struct finder *f, const struct mm_w_row *r, size_t l, struct mm_err *err)

@@ -1,0 +1,175 @@
+/* score.c: token ids in, log-probabilities out.
+ *
+ * Sequences are sorted by length (longest first, then by index) and packed one behind the other into batches of a
+ * bounded number of rows; a batch goes through the model as one (decoder.c). A sequence's numbers do not depend on what
+ * it is packed with. Texts are in score_text.c. */
+#include "model/model_priv.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS_MIN   (16 * MM_TILE)
+#define ROWS_LIMIT ((size_t)1 << 17)
+
+static int by_length(const void *a, const void *b)
+{
+	const struct mm_score_seq *x = a, *y = b;
+	if (x->n != y->n)
+		return x->n > y->n ? -1 : 1;
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+int mm_score_tell(const struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err)
+{
+	struct mm_score_progress p = {
+		.stage = stage,
+		.done = done,
+		.total = j->n_total,
+		.tokens = j->tokens,
+		.tokens_total = j->tokens_total,
+		.seconds = mm_monotonic() - j->start,
+	};
+	if (j->opts && j->opts->progress && j->opts->progress(j->opts->ctx, &p))
+		return mm_fail(err, MM_ECANCELLED, "cancelled");
+	return 0;
+}
+
+/* Rows of a batch: enough to keep every core busy; with a bound on memory what fits, and without residence as much as
+ * fits, because then every batch reads all weights. */
+static size_t rows_choose(const struct mm_model *m, size_t longest)
+{
+	size_t threads = mm_threads(), want = MM_MAX((size_t)ROWS_MIN, 4 * MM_TILE * threads);
+	size_t least = (longest + MM_TILE - 1) / MM_TILE * MM_TILE;
+	if (!m->opts.memory)
+		return MM_MAX(want, least);
+	uint64_t held = m->resident ? m->n_param * (m->compute == MM_COMPUTE_BF16 ? 2 : 4) : m->opts.memory / 3;
+	uint64_t room = m->opts.memory > held ? (m->opts.memory - held) / 2 : 0;
+	size_t rows = m->resident ? want : ROWS_LIMIT;
+	while (rows > MM_TILE && mm_pass_bytes(m, rows, longest) > room)
+		rows = (rows / 2 + MM_TILE - 1) / MM_TILE * MM_TILE;
+	return MM_MAX(rows, least);
+}
+
+static void batch_fini(struct mm_batch *b, uint32_t *target, double *logprob)
+{
+	mm_free(b->id);
+	mm_free(b->pos);
+	mm_free(b->seq);
+	mm_free(b->start);
+	mm_free(target);
+	mm_free(logprob);
+}
+
+static int batch_run(struct mm_score_job *j, const struct mm_score_seq *s, size_t n, struct mm_err *err)
+{
+	struct mm_batch b = { .n_seq = n };
+	uint32_t *target = NULL;
+	double *logprob = NULL;
+	int rc = -1;
+	for (size_t i = 0; i < n; i++)
+		b.n_tok += s[i].n - 1; /* the last token predicts nothing that is wanted */
+	b.n_row = (b.n_tok + MM_TILE - 1) / MM_TILE * MM_TILE;
+	if (!(b.id = mm_calloc(b.n_row, sizeof(*b.id), err)) || !(b.pos = mm_calloc(b.n_row, sizeof(*b.pos), err)) ||
+		!(b.seq = mm_calloc(b.n_row, sizeof(*b.seq), err)) ||
+		!(b.start = mm_calloc(n + 1, sizeof(*b.start), err)) ||
+		!(target = mm_calloc(b.n_row, sizeof(*target), err)) ||
+		!(logprob = mm_calloc(b.n_row, sizeof(*logprob), err)))
+		goto out;
+	size_t r = 0;
+	for (size_t i = 0; i < n; i++) {
+		b.start[i] = r;
+		for (size_t t = 0; t + 1 < s[i].n; t++, r++) {
+			b.id[r] = s[i].id[t];
+			b.pos[r] = (uint32_t)t;
+			b.seq[r] = (uint32_t)i;
+			target[r] = t + 1 >= s[i].from ? s[i].id[t + 1] : UINT32_MAX;
+		}
+	}
+	b.start[n] = r;
+	for (; r < b.n_row; r++)
+		target[r] = UINT32_MAX;
+	rc = mm_pass_run(j->m, &b, target, logprob, err);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = j->take(j->ctx, &s[i], logprob + b.start[i] + s[i].from - 1, err);
+	j->tokens += b.n_tok;
+out:
+	batch_fini(&b, target, logprob);
+	return rc;
+}
+
+/* Ids beyond the embedding and sequences beyond learned positions would read outside of tables. */
+static int seq_check(const struct mm_model *m, const struct mm_score_seq *s, struct mm_err *err)
+{
+	for (size_t t = 0; t < s->n; t++)
+		if (s->id[t] >= m->hp.n_vocab)
+			return mm_fail(err, MM_EINVAL,
+				"token id %u of sequence %zu is outside of the vocabulary of %zu", s->id[t], s->index,
+				m->hp.n_vocab);
+	if (m->pos && s->n - 1 + m->hp.pos_offset > m->hp.n_pos)
+		return mm_fail(err, MM_EINVAL, "sequence %zu has %zu tokens, the model only %zu positions", s->index,
+			s->n, m->hp.n_pos - m->hp.pos_offset);
+	return 0;
+}
+
+int mm_score_run(struct mm_score_job *j, struct mm_err *err)
+{
+	size_t done = j->n_total - j->n_seq;
+	qsort(j->seq, j->n_seq, sizeof(*j->seq), by_length);
+	for (size_t i = 0; i < j->n_seq; i++) {
+		j->tokens_total += j->seq[i].n - 1;
+		if (seq_check(j->m, &j->seq[i], err))
+			return -1;
+	}
+	size_t limit = j->n_seq ? rows_choose(j->m, j->seq[0].n) : 0;
+	for (size_t i = 0; i < j->n_seq;) {
+		size_t n = 0, rows = 0;
+		while (i + n < j->n_seq && (n == 0 || rows + j->seq[i + n].n - 1 <= limit))
+			rows += j->seq[i + n++].n - 1;
+		if (mm_score_tell(j, "score", done, err) || batch_run(j, j->seq + i, n, err))
+			return -1;
+		done += n;
+		i += n;
+	}
+	return mm_score_tell(j, "score", j->n_total, err);
+}
+
+/* ---- ids ---- */
+
+struct ids_out {
+	double *const *logprob;
+};
+
+static int take_ids(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err)
+{
+	const struct ids_out *o = ctx;
+	for (size_t t = 0; t + 1 < s->n; t++)
+		if (!isfinite(logprob[t]))
+			return mm_fail(
+				err, MM_ENONFINITE, "log-probability %zu of sequence %zu is not finite", t, s->index);
+	memcpy(o->logprob[s->index], logprob, (s->n - 1) * sizeof(double));
+	return 0;
+}
+
+int mm_score_sequences(struct mm_model *m, size_t n_seq, const uint32_t *const *id, const size_t *n,
+	double *const *logprob, const struct mm_score_opts *opts, struct mm_err *err)
+{
+	struct ids_out out = { logprob };
+	struct mm_score_job j = {
+		.m = m, .opts = opts, .n_total = n_seq, .start = mm_monotonic(), .take = take_ids, .ctx = &out
+	};
+	j.seq = mm_calloc(n_seq, sizeof(*j.seq), err);
+	if (!j.seq)
+		return -1;
+	for (size_t s = 0; s < n_seq; s++)
+		if (n[s] > 1)
+			j.seq[j.n_seq++] = (struct mm_score_seq){ id[s], n[s], 1, s };
+	int rc = mm_score_run(&j, err);
+	mm_free(j.seq);
+	return rc;
+}
+
+int mm_score_ids(struct mm_model *m, const uint32_t *id, size_t n, double *logprob, struct mm_err *err)
+{
+	return mm_score_sequences(m, 1, &id, &n, &logprob, NULL, err);
+}

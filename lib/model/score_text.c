@@ -1,0 +1,154 @@
+/* score_text.c: texts in, log-likelihoods out.
+ *
+ * BOS policy: `auto` puts the template's own front tokens, else one context token (config's bos, the tokenizer's, its
+ * eos), before the text and scores every token of the text; the template's tail is neither kept nor scored. `paper`
+ * scores what the tokenizer gives from its second token on; `none` drops the template and scores from the second token
+ * on. A text longer than the model's context is cut there and counted. */
+#include "model/model_priv.h"
+
+#include <math.h>
+#include <string.h>
+
+struct text_run {
+	struct mm_score_result *out;
+};
+
+static int take_text(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err)
+{
+	const struct text_run *r = ctx;
+	double sum = 0;
+	for (size_t t = 0; t < s->n - s->from; t++)
+		sum += logprob[t];
+	if (!isfinite(sum))
+		return mm_fail(err, MM_ENONFINITE, "log-likelihood of text %zu is not finite", s->index);
+	r->out->loglik[s->index] = sum;
+	return 0;
+}
+
+/* What stands in front of every text under `auto`: the template's front, else one token; n 0: there is none. */
+static size_t context_of(const struct mm_model *m, const struct mm_tok *tok, const uint32_t **front, uint32_t *one)
+{
+	const uint32_t *back;
+	size_t n = 0, n_back;
+	mm_tok_template(tok, front, &n, &back, &n_back);
+	if (n > 0)
+		return n;
+	const int64_t candidates[] = { m->bos, mm_tok_bos(tok), mm_tok_eos(tok), m->eos };
+	for (size_t i = 0; i < MM_COUNT(candidates); i++)
+		if (candidates[i] >= 0 && (uint64_t)candidates[i] < m->hp.n_vocab) {
+			*one = (uint32_t)candidates[i];
+			*front = one;
+			return 1;
+		}
+	return 0;
+}
+
+struct tokens {
+	struct mm_ids *ids; /* [n] */
+	size_t n, n_front;
+};
+
+static int tokenize(const struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts, enum mm_bos bos,
+	struct tokens *t, struct mm_err *err)
+{
+	const uint32_t *front = NULL;
+	uint32_t one = 0;
+	size_t n_front = bos == MM_BOS_AUTO ? context_of(m, tok, &front, &one) : 0;
+	int failed = 0;
+	t->n_front = n_front;
+#pragma omp parallel for schedule(dynamic, 8) num_threads((int)mm_threads())
+	for (size_t i = 0; i < t->n; i++) {
+		struct mm_err e = { .code = MM_OK };
+		struct mm_ids *d = &t->ids[i];
+		int rc = mm_grow(&d->id, &d->cap, n_front + 1, sizeof(*d->id), &e);
+		if (rc == 0 && n_front)
+			memcpy(d->id, front, n_front * sizeof(*front));
+		d->n = rc == 0 ? n_front : 0;
+		if (rc == 0)
+			rc = mm_tok_encode(
+				tok, texts->text[i], texts->len[i], bos == MM_BOS_PAPER ? MM_TOK_SPECIAL : 0, d, &e);
+		if (rc) {
+#pragma omp critical(mm_tokenize_failed)
+			{
+				if (!failed)
+					*err = e;
+				failed = 1;
+			}
+		}
+	}
+	return failed ? mm_wrap(err, "tokenizing") : 0;
+}
+
+static size_t context_length(const struct mm_model *m)
+{
+	if (m->fam->recurrent || m->hp.n_ctx == 0)
+		return SIZE_MAX;
+	return m->hp.n_ctx;
+}
+
+static int result_init(struct mm_score_result *out, size_t n, struct mm_err *err)
+{
+	memset(out, 0, sizeof(*out));
+	out->n = n;
+	out->loglik = mm_calloc(n, sizeof(*out->loglik), err);
+	out->n_token = out->loglik ? mm_calloc(n, sizeof(*out->n_token), err) : NULL;
+	out->cut = out->n_token ? mm_calloc(n, sizeof(*out->cut), err) : NULL;
+	return out->cut ? 0 : -1;
+}
+
+static int score_tokens(struct mm_score_job *j, const struct tokens *t, struct mm_score_result *out, struct mm_err *err)
+{
+	size_t limit = context_length(j->m);
+	j->seq = mm_calloc(t->n, sizeof(*j->seq), err);
+	if (!j->seq)
+		return -1;
+	for (size_t i = 0; i < t->n; i++) {
+		size_t n = t->ids[i].n, from = MM_MAX(t->n_front, (size_t)1);
+		if (n > limit) {
+			n = limit;
+			out->cut[i] = 1;
+			out->n_cut++;
+		}
+		if (n <= from)
+			continue;
+		out->n_token[i] = (uint32_t)(n - from);
+		out->n_token_total += n - from;
+		j->seq[j->n_seq++] = (struct mm_score_seq){ t->ids[i].id, n, from, i };
+	}
+	return mm_score_run(j, err);
+}
+
+int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts,
+	const struct mm_score_opts *opts, struct mm_score_result *out, struct mm_err *err)
+{
+	struct text_run run = { out };
+	struct tokens t = { .n = texts->n };
+	struct mm_score_job j = {
+		.m = m, .opts = opts, .n_total = texts->n, .start = mm_monotonic(), .take = take_text, .ctx = &run
+	};
+	int rc = -1;
+	if (result_init(out, texts->n, err) || !(t.ids = mm_calloc(texts->n, sizeof(*t.ids), err)) ||
+		mm_score_tell(&j, "tokenize", 0, err) ||
+		tokenize(m, tok, texts, opts ? opts->bos : MM_BOS_AUTO, &t, err))
+		goto out;
+	out->seconds_tokenize = mm_monotonic() - j.start;
+	j.start = mm_monotonic();
+	rc = score_tokens(&j, &t, out, err);
+	out->seconds_score = mm_monotonic() - j.start;
+out:
+	for (size_t i = 0; t.ids && i < t.n; i++)
+		mm_free(t.ids[i].id);
+	mm_free(t.ids);
+	mm_free(j.seq);
+	if (rc)
+		mm_score_result_fini(out);
+	return rc;
+}
+
+void mm_score_result_fini(struct mm_score_result *r)
+{
+	mm_free(r->loglik);
+	mm_free(r->n_token);
+	mm_free(r->cut);
+	memset(r, 0, sizeof(*r));
+}
