@@ -62,7 +62,17 @@
 	X(mistral)                                                                                                     \
 	X(qwen2)                                                                                                       \
 	X(gpt_neox)                                                                                                    \
-	X(gpt2)
+	X(gpt2)                                                                                                \
+	X(mamba)                                                                                               \
+	X(mamba2)                                                                                              \
+	X(falcon_mamba)                                                                                        \
+	X(falcon_h1)                                                                                           \
+	X(recurrent_gemma)                                                                                     \
+	X(lfm2)                                                                                                \
+	X(rwkv)                                                                                                \
+	X(deepseek2)                                                                                           \
+	X(deepseek3)                                                                                           \
+	X(gpt_oss)
 
 /* ---- hyperparameters ---- */
 
@@ -335,7 +345,9 @@ enum mm_slot {
 	MM_W_EGATE,
 	MM_W_EUP,
 	MM_W_EDOWN,
-	MM_W_EDOWN_B, /* experts: '@' in the name, or one stacked tensor */
+	MM_W_EDOWN_B,
+	MM_W_EGATE_B,
+	MM_W_EUP_B, /* experts: '@' in the name, or one stacked tensor */
 	MM_W_SGATE,
 	MM_W_SUP,
 	MM_W_SDOWN,

@@ -50,14 +50,14 @@ out:
 static int expert_load(const struct mm_model *m, size_t l, size_t e, struct mm_moe *x, struct mm_err *err)
 {
 	const enum mm_slot two[] = { MM_W_EGATE, MM_W_EUP, MM_W_COUNT }, one[] = { MM_W_EGATE_UP, MM_W_COUNT };
-	const enum mm_slot one_b[] = { MM_W_EGATE_UP_B }, up[] = { MM_W_EUP, MM_W_COUNT };
+	const enum mm_slot one_b[] = { MM_W_EGATE_UP_B }, two_b[] = { MM_W_EGATE_B, MM_W_EUP_B }, up[] = { MM_W_EUP, MM_W_COUNT };
 	const enum mm_slot down[] = { MM_W_EDOWN, MM_W_COUNT }, down_b[] = { MM_W_EDOWN_B };
 	if (m->hp.moe_interleaved && mm_w_get(m, l, MM_W_EGATE_UP))
 		x->gate_up[e] = lin_interleaved(m, l, e, err);
 	else if (mm_w_get(m, l, MM_W_EGATE_UP))
 		x->gate_up[e] = mm_w_lin(m, l, one, one_b, e, err);
 	else
-		x->gate_up[e] = mm_w_lin(m, l, m->hp.gated ? two : up, NULL, e, err);
+		x->gate_up[e] = mm_w_lin(m, l, m->hp.gated ? two : up, m->hp.gated ? two_b : NULL, e, err);
 	x->down[e] = x->gate_up[e] ? mm_w_lin(m, l, down, down_b, e, err) : NULL;
 	return x->down[e] ? 0 : -1;
 }
