@@ -72,6 +72,15 @@ void mm_ckpt_blame_errno(struct mm_ckpt_why *why, const char *name, const char *
 		mm_ckpt_blame(why, "io", name, 0, true);
 }
 
+/* A dangling link counts: it is an error about that file, not its absence. On the stack, so that it cannot fail. */
+bool mm_ckpt_has_file(const char *dir, const char *name)
+{
+	char path[4096], one[1]; /* the kernel takes no longer ones */
+	if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, name) >= sizeof path)
+		return false;
+	return !access(path, F_OK) || readlink(path, one, 1) >= 0;
+}
+
 /* stat comes first: opening a device may do things, and opening a FIFO would wait without O_NONBLOCK. */
 int mm_ckpt_open_file(const char *path, const char *name, const char *absent, struct stat *st, struct mm_ckpt_why *why,
 	struct mm_err *err)

@@ -81,15 +81,6 @@ out:
 	return j;
 }
 
-static bool has_file(const char *dir, const char *name)
-{
-	struct mm_err ignored;
-	char one[1], *path = mm_path_join(dir, name, &ignored);
-	bool yes = path && (!access(path, F_OK) || readlink(path, one, 1) >= 0);
-	mm_free(path);
-	return yes;
-}
-
 static bool ends_with(const char *s, const char *tail)
 {
 	size_t n = strlen(s), k = strlen(tail);
@@ -151,8 +142,8 @@ static int explain_absence(const char *dir, struct mm_ckpt_why *why, struct mm_e
 
 static int open_adapter(struct mm_ckpt *ck, struct mm_ckpt_why *why, struct mm_err *err)
 {
-	if (!has_file(ck->path, "adapter_model.safetensors")) {
-		if (has_file(ck->path, "adapter_model.bin"))
+	if (!mm_ckpt_has_file(ck->path, "adapter_model.safetensors")) {
+		if (mm_ckpt_has_file(ck->path, "adapter_model.bin"))
 			return refuse_pickle("adapter_model.bin", why, err);
 		mm_ckpt_blame(why, "no_weights", "adapter_model.safetensors", 0, true);
 		return mm_fail(err, MM_ENOENT, "no weights: adapter_model.safetensors is not here");
@@ -162,9 +153,10 @@ static int open_adapter(struct mm_ckpt *ck, struct mm_ckpt_why *why, struct mm_e
 
 static int open_dir(struct mm_ckpt *ck, struct mm_ckpt_why *why, struct mm_err *err)
 {
-	bool weights = has_file(ck->path, "model.safetensors") || has_file(ck->path, "model.safetensors.index.json");
+	bool weights = mm_ckpt_has_file(ck->path, "model.safetensors") ||
+		       mm_ckpt_has_file(ck->path, "model.safetensors.index.json");
 	ck->container = MM_CONTAINER_SAFETENSORS;
-	if (!weights && has_file(ck->path, "adapter_config.json"))
+	if (!weights && mm_ckpt_has_file(ck->path, "adapter_config.json"))
 		return open_adapter(ck, why, err);
 	if (!(ck->dir = mm_strdup(ck->path, err)) ||
 		!(ck->config = mm_ckpt_json(ck->dir, "config.json", CONFIG_MAX, why, "bad_config", err)))

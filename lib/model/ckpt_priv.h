@@ -160,6 +160,7 @@ struct mm_ckpt {
 int mm_ckpt_blame(struct mm_ckpt_why *why, const char *code, const char *file, uint64_t missing, bool may_pass);
 /* The same from errno; `absent` is the code of ENOENT. */
 void mm_ckpt_blame_errno(struct mm_ckpt_why *why, const char *name, const char *absent);
+bool mm_ckpt_has_file(const char *dir, const char *name);
 /* Opens a regular file (following links) for reading; anything else is an error that never waits. */
 int mm_ckpt_open_file(const char *path, const char *name, const char *absent, struct stat *st, struct mm_ckpt_why *why,
 	struct mm_err *err) MM_MUST_CHECK;

@@ -72,13 +72,9 @@ static char *tokenizer_file(const char *dir, struct mm_err *err)
 {
 	static const char *const first[] = { "tokenizer.json", "tokenizer.model" };
 	char best[256] = "";
-	for (size_t i = 0; i < MM_COUNT(first); i++) {
-		char *path = mm_path_join(dir, first[i], err);
-		bool there = path && !access(path, F_OK);
-		mm_free(path);
-		if (there)
+	for (size_t i = 0; i < MM_COUNT(first); i++)
+		if (mm_ckpt_has_file(dir, first[i]))
 			return mm_strdup(first[i], err);
-	}
 	DIR *d = opendir(dir);
 	for (struct dirent *e; d && (e = readdir(d));)
 		if (e->d_name[0] != '.' && is_vocabulary(e->d_name) && (!best[0] || strcmp(e->d_name, best) < 0))

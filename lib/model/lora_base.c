@@ -77,20 +77,11 @@ static int score_of(const char *name, const char *path)
 	return n;
 }
 
-static bool has(const char *dir, const char *name)
-{
-	struct mm_err none = { 0 };
-	char *path = mm_path_join(dir, name, &none);
-	bool yes = path && !access(path, F_OK);
-	mm_free(path);
-	return yes;
-}
-
 static void consider(struct search *s, const char *dir)
 {
 	int score = score_of(s->name, dir);
-	if (!score || score < s->score || !has(dir, "config.json") ||
-		!(has(dir, "model.safetensors") || has(dir, "model.safetensors.index.json")))
+	if (!score || score < s->score || !mm_ckpt_has_file(dir, "config.json") ||
+		!(mm_ckpt_has_file(dir, "model.safetensors") || mm_ckpt_has_file(dir, "model.safetensors.index.json")))
 		return;
 	char *copy = mm_strdup(dir, s->err);
 	if (!copy) {

@@ -279,12 +279,7 @@ static void check_tokenizer(struct probe *p)
 /* -1: the probe itself failed (p->said). */
 static int check_config(struct probe *p)
 {
-	struct mm_err none = { 0 };
-	char *adapter = mm_path_join(p->path, "adapter_config.json", &none),
-	     *own = mm_path_join(p->path, "config.json", &none);
-	bool is_adapter = adapter && own && !access(adapter, F_OK) && access(own, F_OK);
-	mm_free(adapter);
-	mm_free(own);
+	bool is_adapter = mm_ckpt_has_file(p->path, "adapter_config.json") && !mm_ckpt_has_file(p->path, "config.json");
 	if (!p->is_dir || is_adapter)
 		return 0; /* the config comes with the container */
 	json_t *config = mm_ckpt_json(p->path, "config.json", 16u << 20, &p->why, "bad_config", &p->said);

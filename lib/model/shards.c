@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define INDEX_MAX (256u << 20)
 
@@ -118,16 +117,6 @@ out:
 	return rc;
 }
 
-/* lstat, so that a dangling link is an error about that file and not "no weights" */
-static bool there(const char *dir, const char *name)
-{
-	struct mm_err ignored;
-	char *path = mm_path_join(dir, name, &ignored), one[1];
-	bool yes = path && (!access(path, F_OK) || readlink(path, one, 1) >= 0);
-	mm_free(path);
-	return yes;
-}
-
 int mm_shards_read(struct mm_ckpt *ck, const char *stem, struct mm_ckpt_why *why, struct mm_err *err)
 {
 	int rc = -1;
@@ -135,9 +124,9 @@ int mm_shards_read(struct mm_ckpt *ck, const char *stem, struct mm_ckpt_why *why
 	     *index = mm_asprintf(err, "%s.safetensors.index.json", stem);
 	if (!single || !index)
 		goto out;
-	if (there(ck->dir, single))
+	if (mm_ckpt_has_file(ck->dir, single))
 		rc = mm_safetensors_read(ck, single, why, err);
-	else if (there(ck->dir, index))
+	else if (mm_ckpt_has_file(ck->dir, index))
 		rc = read_index(ck, index, why, err);
 	else
 		rc = mm_fail(err, MM_ENOENT, "no weights: neither %s nor %s is here", single, index);
