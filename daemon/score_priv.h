@@ -1,6 +1,58 @@
-/* score_priv.h - modes of the modelmap-score program, one file each; score_main.c parses the options and calls. */
+/* score_priv.h - modes of the modelmap-score program, one file each; score_main.c makes the environment right and
+ *calls.
+ *
+ *	score_opts.c	options
+ *	score_texts.c	--texts: log-likelihoods of a text set to a file
+ *	score_stream.c	--stream FD: the same for the daemon, as frames of lib/wire
+ *	score_ids.c	--ids and --tokens: given token ids, tokens of given strings
+ *	score_out.c	writing results, progress lines
+ *	score_limit.c	what the daemon's child does to itself before it opens anything
+ *	score_probe.c	--probe
+ */
 #ifndef MM_SCORE_PRIV_H
 #define MM_SCORE_PRIV_H
+
+#include "model/model.h"
+
+enum mm_score_format { MM_FORMAT_AUTO, MM_FORMAT_NPY, MM_FORMAT_JSON, MM_FORMAT_TSV };
+
+struct mm_score_cli { /* strings borrowed from argv */
+	const char *model, *texts, *ids, *tokens, *probe, *out, *search;
+	struct mm_model_opts mo;
+	enum mm_bos bos;
+	enum mm_score_format format;
+	int stream_fd; /* -1: not the daemon's child */
+	bool progress, no_special, families, verbose, version, help;
+};
+/* 0; or -1 and *err, which is a usage error (exit status 2). */
+int mm_score_opts_parse(struct mm_score_cli *o, int argc, char **argv, struct mm_err *err) MM_MUST_CHECK;
+void mm_score_usage(FILE *f);
+const char *mm_bos_name(enum mm_bos b);
+const char *mm_compute_name(enum mm_compute c);
+
+int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err) MM_MUST_CHECK;
+int mm_score_ids_main(const struct mm_score_cli *o, struct mm_err *err) MM_MUST_CHECK;
+int mm_score_tokens_main(const struct mm_score_cli *o, struct mm_err *err) MM_MUST_CHECK;
+/* The daemon's child. On failure it has said so in the stream, if that was possible.
+ *
+ * Metadata frame (one object): "version", "model" (path), "family", "architecture", "container", "dtype", "params",
+ * "bytes", "layers", "width", "vocab", "context" (0: unlimited), "compute" ("f32" or "bf16"), "compute_policy" (as
+ * asked for), "kernel", "threads", "bos", "texts" (hash of the text set, hex), "n_texts", "n_tokens" (scored, all
+ * texts), "n_cut", "tokens_per_s", "seconds_load", "seconds_tokenize", "seconds_score", "tokenizer" (class),
+ * "tokenizer_hash", "quick", "full" (fingerprints, hex), "peak_rss" (bytes). Arrays: "loglik" f32 [N], "n_tokens" u32
+ * [N], "cut" u8 [N], "weight_sample" f32 [1024]. */
+int mm_score_stream_main(const struct mm_score_cli *o, struct mm_err *err) MM_MUST_CHECK;
+
+/* score_out.c */
+int mm_out_write(const struct mm_score_cli *o, const void *data, size_t len,
+	struct mm_err *err) MM_MUST_CHECK; /* -o or stdout */
+int mm_out_json(const struct mm_score_cli *o, const json_t *j, struct mm_err *err) MM_MUST_CHECK;
+int mm_out_result(const struct mm_score_cli *o, const struct mm_model *m, const struct mm_texts *t,
+	const struct mm_score_result *r, struct mm_err *err) MM_MUST_CHECK;
+int mm_out_progress(void *ctx, const struct mm_score_progress *p); /* a line on stderr; ctx: NULL */
+
+/* Lowest priority, dies with its parent, no new privileges, first to go when memory is short, few descriptors. */
+int mm_score_limit(struct mm_err *err) MM_MUST_CHECK;
 
 /* --probe PATH [--search DIR]: prints the JSON of mm_probe on one line. DIR is the watched directory, where an
  * adapter's base may be and above which no tokenizer is looked for (may be NULL). Exit status: 0 whatever the state, 1

@@ -404,6 +404,11 @@ void mm_model_close(struct mm_model *m)
 	mm_free(m);
 }
 
+const struct mm_ckpt *mm_model_ckpt(const struct mm_model *m)
+{
+	return m->ck;
+}
+
 void mm_model_info(const struct mm_model *m, struct mm_model_info *info)
 {
 	*info = (struct mm_model_info){

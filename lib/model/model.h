@@ -99,6 +99,7 @@ struct mm_model_info {
 	const char *kernel;	  /* "onednn avx512_core_bf16", "openblas haswell" */
 	int64_t bos, eos;	  /* of config.json (first of a list); -1: none */
 };
+const struct mm_ckpt *mm_model_ckpt(const struct mm_model *m); /* borrowed */
 void mm_model_info(const struct mm_model *m, struct mm_model_info *info); /* strings borrowed from the model */
 
 /* ---- score.c: log-likelihoods ---- */

@@ -1,0 +1,88 @@
+/* score_main.c - modelmap-score: scores one model in its own process.
+ *
+ * OpenBLAS chooses its kernels in its constructor, by CPU or by OPENBLAS_CORETYPE. A wrong value there halves it, and
+ * for CPUs newer than itself it falls back to its oldest kernels. So the variable is set to what this CPU can do, and
+ * the program executes itself once more, before anything else. */
+#include "daemon/score_priv.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define AGAIN "MODELMAP_SCORE_AGAIN"
+
+static const char *coretype(void)
+{
+#if defined(__x86_64__)
+	const char *s = getenv("ONEDNN_MAX_CPU_ISA");
+	bool wide = !s || !*s || !strncasecmp(s, "avx512", 6) || !strcasecmp(s, "all") || !strcasecmp(s, "default");
+	__builtin_cpu_init();
+	if (wide && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+		__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+		__builtin_cpu_supports("avx512cd"))
+		return "SkylakeX";
+	if ((wide || !strncasecmp(s, "avx2", 4)) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+		return "Haswell";
+#endif
+	return NULL;
+}
+
+static void environment_fix(char **argv)
+{
+	const char *want = coretype(), *have = getenv("OPENBLAS_CORETYPE");
+	if (!want || getenv(AGAIN) || (have && !strcasecmp(have, want))) {
+		unsetenv(AGAIN);
+		return;
+	}
+	if (setenv("OPENBLAS_CORETYPE", want, 1) || setenv(AGAIN, "1", 1))
+		return;
+	execv("/proc/self/exe", argv);
+	unsetenv(AGAIN); /* no /proc: slower, but right */
+}
+
+static int run(const struct mm_score_cli *o, struct mm_err *err)
+{
+	if (o->stream_fd >= 0)
+		return mm_score_stream_main(o, err);
+	if (o->tokens)
+		return mm_score_tokens_main(o, err);
+	if (o->ids)
+		return mm_score_ids_main(o, err);
+	return mm_score_texts_main(o, err);
+}
+
+static int families(const struct mm_score_cli *o, struct mm_err *err)
+{
+	json_t *j = mm_families_json(err);
+	int rc = j ? mm_out_json(o, j, err) : -1;
+	json_decref(j);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct mm_err err = { 0 };
+	struct mm_score_cli o;
+	int rc = 0;
+	environment_fix(argv);
+	signal(SIGPIPE, SIG_IGN);
+	if (mm_score_opts_parse(&o, argc, argv, &err)) {
+		fprintf(stderr, "modelmap-score: %s (--help shows the options)\n", err.text);
+		return 2;
+	}
+	if (o.help)
+		mm_score_usage(stdout);
+	else if (o.version)
+		puts("modelmap-score " MM_VERSION);
+	else if (o.families)
+		rc = families(&o, &err);
+	else if (o.probe)
+		return mm_score_probe_main(o.probe, o.search);
+	else
+		rc = run(&o, &err);
+	if (rc)
+		fprintf(stderr, "modelmap-score: %s\n", err.text);
+	return rc ? 1 : 0;
+}

@@ -1,0 +1,54 @@
+/* score_texts.c - modelmap-score --texts: the log-likelihood of every text of a set. */
+#include "daemon/score_priv.h"
+
+#include <string.h>
+
+static void tell_model(const struct mm_model *m)
+{
+	struct mm_model_info i;
+	char size[32];
+	mm_model_info(m, &i);
+	mm_format_size(i.n_byte, size, sizeof(size));
+	fprintf(stderr,
+		"modelmap-score: %s (%s), %s, %llu parameters, %s, %zu layers of width %zu, vocabulary %zu, context "
+		"%zu\n"
+		"modelmap-score: compute %s, kernel %s, %u threads\n",
+		i.family, i.architecture, i.dtype, (unsigned long long)i.n_param, size, i.n_layer, i.n_embd, i.n_vocab,
+		i.n_ctx, i.compute, i.kernel, mm_threads());
+}
+
+int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
+{
+	struct mm_texts texts = { 0 };
+	struct mm_score_result r = { 0 };
+	struct mm_score_opts so = { .bos = o->bos, .progress = o->progress ? mm_out_progress : NULL };
+	struct mm_tok *tok = NULL;
+	struct mm_model *m = NULL;
+	int rc = -1;
+	double start = mm_monotonic();
+	if (mm_texts_load(&texts, o->texts, err) || !(m = mm_model_open(o->model, &o->mo, err)) ||
+		!(tok = mm_tok_open(o->model, err)))
+		goto out;
+	double load = mm_monotonic() - start;
+	if (o->verbose)
+		tell_model(m);
+	if (mm_score_texts(m, tok, &texts, &so, &r, err))
+		goto out;
+	if (o->verbose)
+		fprintf(stderr,
+			"modelmap-score: %zu texts, %llu tokens: load %.2f s, tokenize %.2f s, score %.2f s, %.0f "
+			"tokens/s\n",
+			r.n, (unsigned long long)r.n_token_total, load, r.seconds_tokenize, r.seconds_score,
+			r.seconds_score > 0 ? (double)r.n_token_total / r.seconds_score : 0);
+	if (r.n_cut * 100 > r.n)
+		fprintf(stderr,
+			"modelmap-score: warning: %zu of %zu texts are longer than the model's context and were cut\n",
+			r.n_cut, r.n);
+	rc = mm_out_result(o, m, &texts, &r, err);
+out:
+	mm_score_result_fini(&r);
+	mm_tok_close(tok);
+	mm_model_close(m);
+	mm_texts_free(&texts);
+	return rc;
+}
