@@ -205,28 +205,9 @@ struct mm_prober *mm_probe_start(struct mm_daemon *d, const char *root, const ch
 	mm_probe_done done, void *ctx, struct mm_err *err) MM_MUST_CHECK;
 void mm_probe_cancel(struct mm_prober *p); /* done is not called any more */
 
-/* ---- ready.c (ready_decide.c): from touches to decisions ---- */
+/* ---- reg_index.c ---- */
 
-void mm_ready_message(struct mm_daemon *d, const char *root, const struct mm_wmsg *m); /* TOUCH .. CLOSED */
-/* The first scan of `root` is over: what is known there and was not seen is gone. */
-void mm_ready_scanned(struct mm_daemon *d, const char *root);
-bool mm_hash_is_zero(struct mm_hash h);
-/* After a job ended or a model left the queue: candidates that wait for it (same quick fingerprint) are looked at
- * again. */
-void mm_ready_twin_done(struct mm_daemon *d, const struct mm_model_entry *e);
-/* The scorer found that the files changed: wait for the settle time and probe again. */
-void mm_ready_again(struct mm_daemon *d, struct mm_model_entry *e, const char *why);
-size_t mm_ready_n_settling(const struct mm_daemon *d); /* candidates without a record yet */
-/* Calls fn(path, name, reason) for each of them. */
-void mm_ready_each_settling(
-	struct mm_daemon *d, void (*fn)(void *ctx, const char *name, const char *reason), void *ctx);
-/* Identity of the files as the last accepted probe saw them; zero when not probed in this life. */
-struct mm_hash mm_ready_stat_id(const struct mm_model_entry *e);
-const char *mm_ready_root(const struct mm_daemon *d, const struct mm_model_entry *e); /* NULL: not watched any more */
-
-/* ---- reg.c (reg_name.c, reg_index.c, reg_json.c, reg_history.c) ---- */
-
-/* u64 -> entries, several per key (reg_index.c). */
+/* u64 -> pointers, several per key. */
 struct mm_index {
 	struct mm_index_slot *slot;
 	size_t cap, n, n_dead;
@@ -236,6 +217,78 @@ void mm_index_del(struct mm_index *ix, uint64_t key, const void *val);
 /* Starts with *at = 0; NULL when there is no further one of this key. */
 void *mm_index_next(const struct mm_index *ix, uint64_t key, size_t *at);
 void mm_index_fini(struct mm_index *ix);
+
+/* ---- ready.c (ready_decide.c): from touches to decisions ---- */
+
+enum mm_stage {
+	MM_STAGE_IDLE,	 /* nothing to do until something changes */
+	MM_STAGE_TIMED,	 /* the timer is set: settling, or time to look again */
+	MM_STAGE_LINE,	 /* in line for a probe */
+	MM_STAGE_PROBING /* a child looks at it */
+};
+enum mm_ask { MM_ASK_QUICK, MM_ASK_FULL, MM_ASK_TWIN /* a quick probe of the path of the model it seems equal to */ };
+struct mm_cand { /* a candidate: a path that looks like a checkpoint, with or without a record yet */
+	struct mm_daemon *d;
+	char *root, *path;
+	struct mm_model_entry *e; /* NULL: no record yet */
+	bool present;
+	enum mm_stage stage;
+	enum mm_ask ask;
+	sd_event_source *timer;
+	struct mm_prober *prober;
+	struct mm_cand *next_in_line;
+	unsigned version, probe_version; /* of touches; an answer about an older version is thrown away */
+	bool changed;			 /* touched since the last accepted answer */
+	struct mm_hash files;		 /* digest of the last touch */
+	int64_t newest_ns;
+	double last_event; /* monotonic; 0: none in this life */
+	bool open;	   /* a writer has open_file open */
+	double open_last;  /* its last sign of life */
+	char *open_file;
+	double delay;		      /* seconds until a waiting one is looked at again; grows */
+	struct mm_probe_result probe; /* ready answer, while FULL or TWIN is asked */
+	struct mm_hash stat_id;	      /* of the last accepted answer */
+	uint64_t twin;		      /* id of the model whose score it waits for */
+	unsigned n_error;	      /* probes in a row that failed themselves */
+};
+struct mm_ready {
+	struct mm_index path;
+	struct mm_cand **c;
+	size_t n, cap;
+	struct mm_cand *line, **line_end;
+	unsigned n_quick, n_full; /* running */
+};
+void mm_ready_message(struct mm_daemon *d, const char *root, const struct mm_wmsg *m); /* TOUCH .. CLOSED */
+/* The first scan of `root` is over: what is known there and was not seen is gone. */
+void mm_ready_scanned(struct mm_daemon *d, const char *root);
+struct mm_cand *mm_ready_cand(const struct mm_daemon *d, const char *path); /* NULL: none */
+void mm_ready_timer(struct mm_cand *c, double seconds);
+void mm_ready_ask(struct mm_cand *c, enum mm_ask ask); /* puts it in line */
+bool mm_ready_present(const struct mm_model_entry *e); /* its files are there, as far as the watch knows */
+/* Probed in this life, and nothing has happened since: a scorer may start. */
+bool mm_ready_steady(const struct mm_model_entry *e);
+struct mm_hash mm_ready_stat_id(const struct mm_model_entry *e);
+/* The root below which e was found; NULL: not watched. */
+const char *mm_ready_root(const struct mm_model_entry *e);
+bool mm_hash_is_zero(struct mm_hash h);
+/* A job ended or a model left the queue: candidates that wait for it are looked at again. */
+void mm_ready_twin_done(struct mm_daemon *d, const struct mm_model_entry *e);
+/* The scorer found that the files changed: wait for the settle time and probe again. */
+void mm_ready_again(struct mm_daemon *d, struct mm_model_entry *e, const char *why);
+/* A user wants it looked at now (retry). */
+void mm_ready_now(struct mm_daemon *d, struct mm_model_entry *e);
+/* Calls fn for each candidate without a record. */
+void mm_ready_each_settling(
+	struct mm_daemon *d, void (*fn)(void *ctx, const char *name, const char *reason), void *ctx);
+/* ready_decide.c */
+void mm_decide_answer(struct mm_cand *c, struct mm_probe_result *r); /* any answer to ASK_QUICK; takes what it keeps */
+void mm_decide_error(struct mm_cand *c, const struct mm_err *why);
+void mm_decide_full(struct mm_cand *c, struct mm_hash full);
+void mm_decide_twin(struct mm_cand *c, bool there);
+void mm_decide_writing(struct mm_cand *c);
+void mm_decide_gone(struct mm_daemon *d, struct mm_model_entry *e);
+
+/* ---- reg.c (reg_name.c, reg_index.c, reg_json.c, reg_history.c) ---- */
 
 struct mm_reg {
 	struct mm_model_entry **e; /* ascending ids */
@@ -277,10 +330,17 @@ struct mm_commit {
 	uint64_t del_model; /* 0: none */
 	uint64_t *del_job;
 	size_t n_del_job;
+	bool quiet; /* no "model" event: the caller sends it when its picture is complete */
 };
 int mm_reg_commit(struct mm_daemon *d, const struct mm_commit *c, struct mm_err *err) MM_MUST_CHECK;
 
-/* ---- queue.c (queue_job.c) ---- */
+/* The content of this record was scored, perhaps under another name, so it is not to be overwritten. */
+bool mm_reg_is_scored(const struct mm_model_entry *e);
+/* The state of a scored model that is neither queued nor running: placed, or failed when not finite. */
+void mm_reg_restore(struct mm_model_entry *e);
+bool mm_reg_history(const struct mm_model_entry *e); /* an older content of a name: "name@time" */
+
+/* ---- queue.c (queue_json.c) ---- */
 
 struct mm_job {
 	struct mm_job_rec rec;
@@ -291,7 +351,14 @@ struct mm_job {
 	double tokens_per_s, eta_s; /* eta_s < 0: not known */
 	double last_event;	    /* monotonic, for the rate limit of progress events */
 };
+#define MM_JOB_HISTORY 1000
+struct mm_queue {
+	struct mm_job **live, **old; /* old: finished, oldest first */
+	size_t n, cap, n_old, cap_old;
+	sd_event_source *kick, *timer;
+};
 struct mm_job *mm_job_of(const struct mm_model_entry *e); /* the live one; NULL */
+json_t *mm_job_json(const struct mm_daemon *d, const struct mm_job *j);
 /* The model waits (reason in its record): its job, made when there is none, becomes `waiting`; a running one is
  * stopped. */
 int mm_queue_wait(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err) MM_MUST_CHECK;
@@ -299,6 +366,8 @@ int mm_queue_wait(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *
  */
 int mm_queue_end(
 	struct mm_daemon *d, struct mm_model_entry *e, enum mm_job_state state, struct mm_err *err) MM_MUST_CHECK;
+/* Stops and removes every job of a model that is about to be dropped. */
+int mm_queue_forget(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err) MM_MUST_CHECK;
 json_t *mm_queue_json(struct mm_daemon *d, bool all);
 struct mm_queue_count {
 	size_t waiting, queued, running, failed;
@@ -308,18 +377,17 @@ void mm_queue_count(const struct mm_daemon *d, struct mm_queue_count *c);
 /* ---- scorer.c (scorer_check.c): one run of modelmap-score ---- */
 
 enum mm_outcome {
-	MM_RUN_DONE,	/* result in the run, to be committed */
-	MM_RUN_FAILED,	/* cause in the files */
-	MM_RUN_RETRY,	/* cause may pass */
-	MM_RUN_CHANGED, /* the files changed meanwhile */
-	MM_RUN_CANCELLED
+	MM_RUN_DONE,   /* result in the run, to be committed */
+	MM_RUN_FAILED, /* cause in the files */
+	MM_RUN_RETRY,  /* cause may pass */
+	MM_RUN_CHANGED /* the files changed meanwhile */
 };
 struct mm_result { /* everything that a scorer said, checked and copied */
 	json_t *meta;
 	struct mm_stored_array *array;
 	size_t n_array;
-	float *loglik; /* [n] borrowed from the array */
-	size_t n_bad;  /* of loglik that are not finite */
+	const float *loglik; /* [n] borrowed from the array */
+	size_t n_bad;	     /* of loglik that are not finite */
 	size_t first_bad;
 	double mean_loglik; /* over finite ones */
 	uint64_t n_tokens, n_cut;
@@ -342,11 +410,13 @@ int mm_collect_end(struct mm_collect *c, struct mm_result *out, bool *said, stru
 void mm_collect_free(struct mm_collect *c);
 
 int mm_scorer_run(struct mm_daemon *d, struct mm_job *job, struct mm_err *err) MM_MUST_CHECK;
-void mm_scorer_cancel(struct mm_daemon *d, struct mm_job *job, const char *why); /* outcome CANCELLED follows at once */
+void mm_scorer_cancel(struct mm_daemon *d, struct mm_job *job); /* kills it; mm_queue_ended is not called */
 unsigned mm_scorer_threads(const struct mm_daemon *d);
-/* queue.c's: how a run ended. `r` only with DONE. */
+/* scorer_commit.c: vector, record and job in one transaction; then map and alerts. */
+int mm_result_commit(struct mm_daemon *d, struct mm_job *job, struct mm_result *r, struct mm_err *err) MM_MUST_CHECK;
+/* queue.c's: how a run ended. `r` with DONE only, `why` with the others. */
 void mm_queue_ended(
 	struct mm_daemon *d, struct mm_job *job, enum mm_outcome how, struct mm_result *r, const struct mm_err *why);
-void mm_queue_progress(struct mm_daemon *d, struct mm_job *job);
+void mm_queue_progress(struct mm_daemon *d, struct mm_job *job, const json_t *p);
 
 #endif

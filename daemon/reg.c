@@ -173,6 +173,19 @@ void mm_reg_state(struct mm_model_entry *e, enum mm_model_state st, const char *
 		mm_log(MM_LOG_WARN, "%s: %s", e->rec.name, err.text);
 }
 
+bool mm_reg_is_scored(const struct mm_model_entry *e)
+{
+	return e->rec.has_vector || e->rec.same_as || e->not_finite;
+}
+
+void mm_reg_restore(struct mm_model_entry *e)
+{
+	if (e->not_finite)
+		mm_reg_state(e, MM_ST_FAILED, "not_finite", NULL, 0, "its log-likelihoods are not finite");
+	else
+		mm_reg_state(e, MM_ST_PLACED, NULL, NULL, 0, NULL);
+}
+
 static int insert_entry(struct mm_reg *r, struct mm_model_entry *e, struct mm_err *err)
 {
 	if (mm_grow(&r->e, &r->cap, r->n + 1, sizeof *r->e, err))
@@ -263,6 +276,12 @@ int mm_reg_retire(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *
 	return rc;
 }
 
+bool mm_reg_history(const struct mm_model_entry *e)
+{
+	const char *n = strrchr(e->rec.name, '@'), *p = strrchr(e->rec.path, '@');
+	return e->rec.gone && n && p && !strcmp(n, p);
+}
+
 /* ---- store ---- */
 
 struct write {
@@ -312,7 +331,7 @@ int mm_reg_commit(struct mm_daemon *d, const struct mm_commit *c, struct mm_err 
 	}
 	if (c->e && !w.model && insert_entry(d->reg, c->e, err))
 		return -1;
-	if (c->e && w.model)
+	if (c->e && w.model && !c->quiet)
 		mm_event(d, "model", mm_reg_json(d, c->e, false));
 	return 0;
 }

@@ -1,0 +1,71 @@
+/* cmd_models.c - status, models, show. */
+#include "daemon/core_priv.h"
+
+#include <string.h>
+
+static int give(struct mm_reply *reply, json_t *body, struct mm_err *err)
+{
+	reply->body = body;
+	return body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory for the answer");
+}
+
+int mm_cmd_status(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
+{
+	struct mm_queue_count q;
+	struct mm_store_stat st;
+	struct mm_err ignored;
+	char hash[MM_HASH_HEX];
+	size_t scored = 0, gone = 0, on_map = 0;
+	(void)args;
+	mm_queue_count(d, &q);
+	mm_hash_hex(d->texts.hash, hash);
+	for (size_t i = 0; i < mm_reg_n(d); i++) {
+		const struct mm_model_entry *e = mm_reg_at(d, i);
+		scored += e->rec.state == MM_ST_PLACED;
+		gone += e->rec.gone;
+		on_map += mm_reg_on_map(e);
+	}
+	json_t *dirs = json_array();
+	for (size_t i = 0; i < d->cfg.watch.n_dirs; i++) {
+		char text[4200];
+		mm_utf8_sanitize(text, sizeof text, d->cfg.watch.dirs[i], strlen(d->cfg.watch.dirs[i]));
+		json_array_append_new(dirs, json_string(text));
+	}
+	json_t *o = json_pack("{s:s, s:I, s:{s:I, s:s, s:f}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:I, s:I, "
+			      "s:{s:s, s:o, s:b}, s:{s:s, s:s, s:I, s:I}}",
+		"version", MM_VERSION, "uptime_s", (json_int_t)(mm_now() - d->started_at), "texts", "n",
+		(json_int_t)d->texts.n, "hash", hash, "mean_bytes", d->texts.mean_bytes, "queue", "waiting",
+		(json_int_t)q.waiting, "queued", (json_int_t)q.queued, "running", (json_int_t)q.running, "failed",
+		(json_int_t)q.failed, "models", (json_int_t)mm_reg_n(d), "scored", (json_int_t)scored, "on_map",
+		(json_int_t)on_map, "gone", (json_int_t)gone, "epoch", (json_int_t)mm_map_epoch(d), "watch", "mode",
+		mm_watch_mode(d), "dirs", dirs, "scanned", d->first_scan_done, "score", "bos", d->cfg.score.bos,
+		"compute", d->cfg.score.compute, "concurrency", (json_int_t)d->cfg.score.concurrency, "threads",
+		(json_int_t)mm_scorer_threads(d));
+	if (o && d->store && !mm_store_stat(d->store, &st, &ignored))
+		json_object_set_new(o, "store",
+			json_pack("{s:I, s:I}", "bytes_used", (json_int_t)st.bytes_used, "bytes_map",
+				(json_int_t)st.bytes_map));
+	return give(reply, o, err);
+}
+
+int mm_cmd_models(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
+{
+	json_t *list = json_array();
+	(void)args;
+	for (size_t i = 0; list && i < mm_reg_n(d); i++)
+		json_array_append_new(list, mm_reg_json(d, mm_reg_at(d, i), false));
+	return give(reply, list ? json_pack("{s:o}", "models", list) : NULL, err);
+}
+
+int mm_cmd_show(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
+{
+	const char *name = json_string_value(json_object_get(args, "name"));
+	const struct mm_model_entry *e = mm_reg_resolve(d, name ? name : "", err);
+	if (!e)
+		return -1;
+	json_t *o = mm_reg_json(d, e, true);
+	const struct mm_job *j = mm_job_of(e);
+	if (o && j)
+		json_object_set_new(o, "job", mm_job_json(d, j));
+	return give(reply, o, err);
+}
