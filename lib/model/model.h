@@ -66,6 +66,9 @@ void mm_tok_close(struct mm_tok *tok);
 int mm_tok_encode(const struct mm_tok *tok, const char *text, size_t len, unsigned flags, struct mm_ids *out, struct mm_err *err) MM_MUST_CHECK;
 /* Bytes that the ids stand for (for round trips and next-byte features). Appends to `out`. */
 int mm_tok_decode(const struct mm_tok *tok, const uint32_t *id, size_t n, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+/* Appends the bytes of one token as they stand inside a text: nothing is stripped (mm_tok_decode drops the space that the
+ * tokenizer itself puts in front of a text). */
+int mm_tok_bytes(const struct mm_tok *tok, uint32_t id, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
 /* What the template puts in front of and behind a single text; n may be 0. Borrowed. */
 void mm_tok_template(const struct mm_tok *tok, const uint32_t **front, size_t *n_front, const uint32_t **back, size_t *n_back);
 int64_t mm_tok_bos(const struct mm_tok *tok); /* bos_token of tokenizer_config.json (or GGUF); -1: none */
