@@ -63,7 +63,7 @@ say = $(if $(filter 1,$(V)),,@echo "  $(1)	$(2)")
 $(OUT)/%.o: %.c Makefile
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter lib/tensor/% lib/stat/%,$<),$(if $(filter release,$(MODE)),-O3)) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter lib/tensor/% lib/stat/%,$<),-fno-math-errno $(if $(filter release,$(MODE)),-O3)) -MMD -MP -c -o $@ $<
 
 define archive
 $(OUT)/lib$(1).a: $(patsubst %.c,$(OUT)/%.o,$(2))
