@@ -61,7 +61,7 @@ static int routing(struct mm_setup *s, struct mm_err *err)
 		return mm_fail(err, MM_EUNSUPPORTED,
 			"config.json: topk_method = \"%.40s\" is not supported for deepseek2", t ? t : "?");
 	if (!strcmp(t, "greedy"))
-		h->n_group = 0;
+		h->n_group = h->n_group_used = 0;
 	return 0;
 }
 
