@@ -235,7 +235,8 @@ static int put_family(struct probe *p, const json_t *config)
 static int put_hparams(struct probe *p)
 {
 	struct mm_hp hp = { 0 };
-	const struct mm_family *fam = mm_family_of(p->ck->config, NULL, &p->said);
+	const char *arch;
+	const struct mm_family *fam = mm_family_of(p->ck->config, &arch, &p->said);
 	int rc = fam ? mm_hp_read(&hp, fam, p->ck->config, p->ck, &p->said) : -1;
 	if (!rc) {
 		set(p->meta, "context", json_integer((json_int_t)hp.n_ctx));
