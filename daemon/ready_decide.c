@@ -106,6 +106,8 @@ static int wait_for(
 	struct mm_model_entry *e = record_of(c, err);
 	if (!e)
 		return -1;
+	if (e->rec.state == MM_ST_CANCELLED && !c->changed)
+		return 0; /* a user took it out: only a change brings it back */
 	int64_t now = mm_now();
 	enum mm_model_state was = e->rec.state;
 	bool fresh = c->changed || (was != MM_ST_WAITING && was != MM_ST_NEVER_READY);

@@ -79,7 +79,7 @@ int main(int argc, char **argv)
 	else if (o.families)
 		rc = families(&o, &err);
 	else if (o.probe)
-		return mm_score_probe_main(o.probe, o.search);
+		return mm_score_probe_main(o.probe, o.search, o.full);
 	else
 		rc = run(&o, &err);
 	if (rc)

@@ -24,6 +24,7 @@ enum {
 	O_HELP,
 	O_PROBE,
 	O_SEARCH,
+	O_FULL,
 	O_STREAM
 };
 
@@ -45,6 +46,7 @@ static const struct option options[] = {
 	{ "help", no_argument, NULL, O_HELP },
 	{ "probe", required_argument, NULL, O_PROBE },
 	{ "search", required_argument, NULL, O_SEARCH },
+	{ "full", no_argument, NULL, O_FULL },
 	{ "stream", required_argument, NULL, O_STREAM },
 	{ NULL, 0, NULL, 0 },
 };
@@ -70,6 +72,7 @@ void mm_score_usage(FILE *f)
 	      "  --progress         show progress on standard error\n"
 	      "  --search DIR       where an adapter's base model may be\n"
 	      "  --probe PATH       is this checkpoint whole? one line of JSON\n"
+	      "  --full             with --probe: the fingerprint of all bytes too\n"
 	      "  --stream FD        for modelmapd: frames to this descriptor\n"
 	      "  --families         list the supported families as JSON\n"
 	      "  --verbose --version --help\n"
@@ -126,6 +129,9 @@ static int one(struct mm_score_cli *o, int c, const char *arg, struct mm_err *er
 		return 0;
 	case O_SEARCH:
 		o->search = o->mo.search_dir = arg;
+		return 0;
+	case O_FULL:
+		o->full = true;
 		return 0;
 	case 'o':
 		o->out = arg;

@@ -146,9 +146,9 @@ static int check_meta(struct mm_collect *c, struct mm_err *err)
 	if (!json_is_object(m))
 		return mm_fail(err, MM_EFORMAT, "the scorer sent no metadata");
 	mm_hash_hex(c->o.texts, hex);
-	if (want_str(m, "texts_hash", hex, err))
+	if (want_str(m, "texts", hex, err))
 		return mm_wrap(err, "the text set file has changed since the daemon read it");
-	if (want_str(m, "bos", c->o.bos, err) || want_str(m, "compute", c->o.compute, err) ||
+	if (want_str(m, "bos", c->o.bos, err) || want_str(m, "compute_policy", c->o.compute, err) ||
 		want_hash(m, "quick", &c->r.quick, err) || want_hash(m, "full", &c->r.full, err) ||
 		mm_json_get_i64(m, "n_texts", 0, INT64_MAX, &n, err) ||
 		mm_json_get_i64(m, "n_cut", 0, (int64_t)c->o.n_texts, &cut, err))

@@ -33,14 +33,14 @@ static int fill(const struct mm_daemon *d, struct mm_model_rec *r, const struct 
 	const json_t *m = res->meta;
 	if (meta_str(m, "family", &r->family, err) || meta_str(m, "architecture", &r->architecture, err) ||
 		meta_str(m, "dtype", &r->dtype, err) || meta_str(m, "container", &r->container, err) ||
-		meta_str(m, "compute_used", &r->compute, err) || meta_str(m, "scorer", &r->scorer, err) ||
+		meta_str(m, "compute", &r->compute, err) || meta_str(m, "version", &r->scorer, err) ||
 		meta_str(m, "base_claimed", &r->base_claimed, err))
 		return -1;
 	meta_u64(m, "params", &r->params);
 	meta_u64(m, "bytes", &r->bytes);
 	meta_u64(m, "context", &r->context);
 	meta_u64(m, "vocab", &r->vocab);
-	r->seconds = meta_real(m, "seconds");
+	r->seconds = meta_real(m, "seconds_load") + meta_real(m, "seconds_tokenize") + meta_real(m, "seconds_score");
 	r->tokens_per_s = meta_real(m, "tokens_per_s");
 	r->n_tokens = res->n_tokens;
 	r->n_cut = res->n_cut;

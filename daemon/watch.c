@@ -58,7 +58,8 @@ static void first_scan_done(struct mm_daemon *d)
 	d->first_scan_done = true;
 	mm_log(MM_LOG_INFO, "the first scan is done: %zu models known, %zu candidates to look at", mm_reg_n(d),
 		mm_ready_n_probing(d));
-	mm_service_ready(d);
+	if (d->service)
+		mm_service_ready(d);
 	mm_queue_kick(d);
 }
 
