@@ -36,6 +36,7 @@ int mm_mla_setup(struct mm_setup *s, struct mm_err *err)
 	h->d_head = nope + rope;
 	h->d_rot = rope;
 	h->xb[MM_MLA_HAS_Q_RANK] = x[MM_MLA_Q_RANK] > 0;
+	h->xb[MM_MLA_Q_BIAS] = x[MM_MLA_Q_RANK] > 0 && h->bias_o;
 	h->xb[MM_MLA_NO_Q_RANK] = x[MM_MLA_Q_RANK] == 0;
 	h->xb[MM_MLA_SPLIT_KV] = s->gguf && s->ck && mm_ckpt_find(s->ck, "blk.0.attn_k_b.weight");
 	h->xb[MM_MLA_WHOLE_KV] = !h->xb[MM_MLA_SPLIT_KV];
