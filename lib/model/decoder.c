@@ -456,7 +456,7 @@ static bool needs_yz(const struct mm_model *m)
 size_t mm_pass_bytes(const struct mm_model *m, size_t n_row, size_t longest)
 {
 	const struct mm_hp *h = &m->hp;
-	size_t row = h->n_embd * (needs_yz(m) ? 3 : 1) + h->dim[MM_D_QKV] + h->dim[MM_D_O] + 16;
+	size_t row = h->n_embd * (needs_yz(m) ? 3 : 1) + h->dim[MM_D_QKV] + h->dim[MM_D_O] + h->own_row + 16;
 	if (h->flag_moe)
 		row += h->n_expert_used * (h->n_embd + 4) + h->n_expert;
 	for (size_t i = 0; i < h->n_rope; i++)

@@ -114,6 +114,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 		factors(s, "mlp_multipliers", mlp, MM_COUNT(mlp), err) || mm_mamba2_setup(s, err) ||
 		mm_setup_layers(s, err))
 		return -1;
+	h->own_row += 2 * h->n_embd;
 	for (size_t l = 0; l < h->n_layer; l++)
 		h->layer[l].mask = MM_L_OWN | MM_L_ATTN | MM_L_DENSE;
 	size_t dh = h->d_head ? h->d_head : h->n_head ? h->n_embd / h->n_head : 1;

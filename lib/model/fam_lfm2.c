@@ -115,6 +115,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 		return mm_fail(err, MM_EFORMAT, "a convolution of %zu taps, expected 1 to 1024", h->xs[S_TAPS]);
 	h->dim[D_TAPS] = h->xs[S_TAPS];
 	h->dim[D_IN] = 3 * h->n_embd;
+	h->own_row = 4 * h->n_embd;
 	return 0;
 }
 

@@ -104,6 +104,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	if (!(h->softcap_logit > 0))
 		return mm_fail(err, MM_EFORMAT, "config.json: logits_soft_cap is not above 0");
 	x[S_BLOCK] = x[S_LRU] / h->n_head;
+	h->own_row = 5 * x[S_LRU];
 	h->dim[D_LRU] = x[S_LRU];
 	h->dim[D_TAPS] = x[S_TAPS];
 	h->dim[D_BLOCK] = x[S_BLOCK];

@@ -104,6 +104,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	for (size_t l = 0; l < h->n_layer; l++)
 		h->layer[l].mask = MM_L_OWN | (l == 0 ? MM_L_X0 : 0);
 	h->norm_eps = fmin(eps_at(h, 1e-5, h->n_layer), 0.99);
+	h->own_row = 2 * h->n_embd + 2 * h->xs[S_ATT] + MM_MAX(h->xs[S_ATT], h->n_ff);
 	h->dim[D_ATT] = h->xs[S_ATT];
 	return 0;
 }

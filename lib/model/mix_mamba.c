@@ -50,6 +50,7 @@ int mm_mamba_setup(struct mm_setup *s, struct mm_err *err)
 	h->dim[MM_D_SSM_TAPS] = x[MM_SSM_TAPS];
 	h->dim[MM_D_SSM_RANK] = x[MM_SSM_RANK];
 	h->dim[MM_D_SSM_IN] = 2 * x[MM_SSM_INNER];
+	h->own_row = 4 * x[MM_SSM_INNER] + 2 * (x[MM_SSM_RANK] + x[MM_SSM_STATE]);
 	h->dim[MM_D_SSM_DBC] = x[MM_SSM_RANK] + 2 * x[MM_SSM_STATE];
 	return 0;
 }

@@ -61,6 +61,7 @@ int mm_mamba2_setup(struct mm_setup *s, struct mm_err *err)
 	h->dim[MM_D_SSM_GROUP] = inner / x[MM_SSM_GROUPS];
 	h->dim[MM_D_SSM_CONV] = inner + 2 * gn;
 	h->dim[MM_D_SSM_IN] = 2 * inner + 2 * gn + x[MM_SSM_HEADS];
+	h->own_row = h->dim[MM_D_SSM_IN] + h->dim[MM_D_SSM_CONV] + inner;
 	return 0;
 }
 

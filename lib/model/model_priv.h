@@ -238,6 +238,7 @@ struct mm_hp {
 	size_t n_rope;
 	size_t dim[MM_D_COUNT];
 	size_t scratch; /* extra floats per thread that qkv_tile wants */
+	size_t own_row; /* floats a row that mixer or layer_run allocates for itself (memory bound) */
 };
 
 enum mm_hp_type { MM_HP_SIZE, MM_HP_NUM, MM_HP_BOOL, MM_HP_ACT };
