@@ -1,0 +1,107 @@
+/* cli_table.c - the commands and options of `modelmap`: parser, help and completion are made from these two tables. */
+#include "client/client.h"
+
+#include <string.h>
+
+#define OFF(f) offsetof(struct mm_cli_opts, f)
+
+const struct mm_opt mm_cli_opts[] = {
+	/* everywhere */
+	{ "socket", 's', MM_OPT_STR, OFF(socket), "EP", 0, 0, "file",
+		"the daemon's endpoint: ipc:///path, a path, or tcp://host:port" },
+	{ "server-key", 0, MM_OPT_STR, OFF(server_key), "KEY|FILE", 0, 0, "file", "tcp: the daemon's public key" },
+	{ "key", 0, MM_OPT_STR, OFF(key), "FILE", 0, 0, "file", "tcp: our secret key (see keygen)" },
+	{ "timeout", 't', MM_OPT_TIME, OFF(timeout), "TIME", 0, 0, NULL, "give up after this long; 0: never" },
+	{ "json", 'j', MM_OPT_FLAG, OFF(json), NULL, 0, 0, NULL, "print the daemon's answer as JSON" },
+	{ "color", 0, MM_OPT_STR, OFF(color), "WHEN", 0, 0, "auto|always|never", "colours; auto: on a terminal" },
+	{ "ascii", 0, MM_OPT_FLAG, OFF(ascii), NULL, 0, 0, NULL, "no characters beyond ASCII" },
+	{ "help", 'h', MM_OPT_FLAG, OFF(help), NULL, 0, 0, NULL, "say what there is" },
+	/* of single commands */
+	{ "all", 'a', MM_OPT_FLAG, OFF(all), NULL, 0, 0, NULL, "also what is finished, resolved or gone" },
+	{ "sort", 0, MM_OPT_STR, OFF(sort), "BY", 0, 0, "name|bits|time|size|state", "order of the rows" },
+	{ "number", 'k', MM_OPT_INT, OFF(k), "N", 1, 1e6, NULL, "how many neighbours (10)" },
+	{ "svg", 0, MM_OPT_STR, OFF(svg), "FILE", 0, 0, "file", "write the map as a picture" },
+	{ "title", 0, MM_OPT_STR, OFF(title), "TEXT", 0, 0, NULL, "title of the picture" },
+	{ "epoch", 'e', MM_OPT_INT, OFF(epoch), "N", 1, 9e15, NULL, "an older epoch of the map" },
+	{ "no-labels", 0, MM_OPT_FLAG, OFF(no_labels), NULL, 0, 0, NULL, "marks without names" },
+	{ "kind", 0, MM_OPT_STR, OFF(kind), "KIND", 0, 0, NULL, "alerts of this kind only" },
+	{ "note", 0, MM_OPT_STR, OFF(note), "TEXT", 0, 0, NULL, "a remark to keep with the alert" },
+	{ "events", 0, MM_OPT_STR, OFF(events), "EP", 0, 0, "file",
+		"where events come from; default: where the daemon says" },
+	{ "until-idle", 0, MM_OPT_FLAG, OFF(until_idle), NULL, 0, 0, NULL, "end when nothing is left to be scored" },
+	{ "models", 0, MM_OPT_INT, OFF(min_models), "N", 0, 1e9, NULL,
+		"with --until-idle: and at least N models are scored or failed" },
+	{ "vectors", 0, MM_OPT_STR, OFF(vectors), "FILE", 0, 0, "file", "log-likelihoods, models x texts, .npy" },
+	{ "names", 0, MM_OPT_STR, OFF(names), "FILE", 0, 0, "file", "names, one a line, in the order of the rows" },
+	{ "coords", 0, MM_OPT_STR, OFF(coords), "FILE", 0, 0, "file", "places on the map, CSV" },
+	{ "force", 'f', MM_OPT_FLAG, OFF(force), NULL, 0, 0, NULL, "replace a file that is there" },
+	{ "domain", 'd', MM_OPT_STR, OFF(domain), "NAME", 0, 0, NULL, "domain of all texts; default: by file type" },
+	{ "output", 'o', MM_OPT_STR, OFF(output), "FILE", 0, 0, "file", "where to write; default: standard output" },
+	{ "seed", 0, MM_OPT_INT, OFF(seed), "N", 0, 9e15, NULL, "of the random sample (1)" },
+	{ "sample", 'n', MM_OPT_INT, OFF(n), "N", 1, 1e7, NULL, "how many texts to keep; default: all" },
+};
+const size_t mm_n_cli_opts = MM_COUNT(mm_cli_opts);
+
+const char *const mm_cli_global[] = { "socket", "server-key", "key", "timeout", "json", "color", "ascii", "help",
+	NULL };
+
+#define LONG 600.0 /* seconds for what the daemon computes first */
+
+const struct mm_cli_cmd mm_cli_cmds[] = {
+	{ "status", "", "version, text set, queue, map, alerts at a glance", 0, 0, "", 10, { 0 }, mm_run_status },
+	{ "models", "", "all models: state, score, family, size", 0, 0, "", 10, { "all", "sort" }, mm_run_models },
+	{ "show", "NAME", "everything known about one model", 1, 1, "model", 10, { 0 }, mm_run_show },
+	{ "near", "NAME", "nearest relatives, in bits per byte", 1, 1, "model", 10, { "number" }, mm_run_near },
+	{ "dist", "A B", "distance of two models, in bits per byte", 2, 2, "model model", 10, { 0 }, mm_run_dist },
+	{ "map", "", "draw the map, or write it as SVG", 0, 0, "", 10, { "svg", "title", "epoch", "no-labels" },
+		mm_run_map },
+	{ "epochs", "", "the maps there have been", 0, 0, "", 10, { 0 }, mm_run_epochs },
+	{ "queue", "", "what waits, runs or failed, and why", 0, 0, "", 10, { "all" }, mm_run_queue },
+	{ "retry", "NAME...", "queue failed or never ready models again", 1, MM_MAX_WORDS, "model", 10, { 0 },
+		mm_run_job },
+	{ "cancel", "NAME...", "take models out of the queue, or stop scoring them", 1, MM_MAX_WORDS, "model", 10,
+		{ 0 }, mm_run_job },
+	{ "rescore", "NAME...", "score models again", 1, MM_MAX_WORDS, "model", 10, { 0 }, mm_run_job },
+	{ "alerts", "", "alerts that are not resolved", 0, 0, "", 10, { "all", "kind" }, mm_run_alerts },
+	{ "alert", "ack|resolve|reopen|show ID...", "change or show alerts", 2, MM_MAX_WORDS,
+		"ack|resolve|reopen|show alert", 10, { "note" }, mm_run_alert },
+	{ "watch", "", "follow what happens", 0, 0, "", 10, { "until-idle", "models", "events" }, mm_run_watch },
+	{ "refit", "", "make a new epoch of the map", 0, 0, "", LONG, { 0 }, mm_run_refit },
+	{ "backup", "FILE", "copy the store while the daemon runs", 1, 1, "file", LONG, { "force" }, mm_run_backup },
+	{ "export", "", "vectors, names and coordinates as files", 0, 0, "", LONG,
+		{ "vectors", "names", "coords", "epoch", "force" }, mm_run_export },
+	{ "texts", "build PATH... | check FILE", "make or check a text set", 2, MM_MAX_WORDS, "build|check file", 10,
+		{ "domain", "output", "seed", "sample", "force" }, mm_run_texts },
+	{ "keygen", "FILE", "make a key pair for tcp: secret to FILE, public printed", 1, 1, "file", 10, { "force" },
+		mm_run_keygen },
+	{ "call", "CMD [KEY=VALUE...]", "send any command of the protocol, print the JSON answer", 1, 16, "", 10, { 0 },
+		mm_run_call },
+};
+const size_t mm_n_cli_cmds = MM_COUNT(mm_cli_cmds);
+
+const struct mm_cli_cmd *mm_cli_cmd_find(const char *name)
+{
+	for (size_t i = 0; i < mm_n_cli_cmds; i++)
+		if (!strcmp(mm_cli_cmds[i].name, name))
+			return &mm_cli_cmds[i];
+	return NULL;
+}
+
+const struct mm_opt *mm_cli_opt_find(const char *name)
+{
+	for (size_t i = 0; i < mm_n_cli_opts; i++)
+		if (!strcmp(mm_cli_opts[i].name, name))
+			return &mm_cli_opts[i];
+	return NULL;
+}
+
+bool mm_cli_opt_applies(const struct mm_cli_cmd *cmd, const struct mm_opt *o)
+{
+	for (const char *const *g = mm_cli_global; *g; g++)
+		if (!strcmp(*g, o->name))
+			return true;
+	for (size_t i = 0; cmd && cmd->opt[i]; i++)
+		if (!strcmp(cmd->opt[i], o->name))
+			return true;
+	return false;
+}
