@@ -101,7 +101,7 @@ struct mm_wnode { /* a directory */
 	struct mm_wnames forced;  /* files named by events since the last scan: touched even when no stamp differs */
 	struct mm_wnames writing; /* modified and not closed */
 	struct mm_wnames closed;  /* closed since the last report */
-	bool wrote;
+	bool wrote, fresh_writer; /* fresh: a file that was not told of yet */
 	double wrote_told;
 };
 #define MM_WTABLE 1024
@@ -135,6 +135,7 @@ void mm_wnode_set_wd(struct mm_wroot *r, struct mm_wnode *n, int wd); /* -1 take
 void mm_wnode_dirty(struct mm_wroot *r, struct mm_wnode *n, bool relist);
 void mm_wnode_remove(struct mm_wroot *r, struct mm_wnode *n); /* with all below: candidates are gone */
 struct mm_wnode *mm_wnode_child(const struct mm_wnode *n, const char *name);
+bool mm_wnode_blind(const struct mm_wnode *n); /* neither watched nor polled: its watch went, so it was deleted */
 const char *mm_wnode_name(const struct mm_wnode *n);
 void mm_wnames_add(struct mm_wnames *l, const char *name); /* once */
 bool mm_wnames_del(struct mm_wnames *l, const char *name);

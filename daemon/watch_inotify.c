@@ -72,6 +72,7 @@ static void on_file(struct mm_wroot *r, struct mm_wnode *n, uint32_t mask, const
 		return;
 	}
 	if (mask & IN_MODIFY) {
+		n->fresh_writer |= !mm_wnames_has(&n->writing, name);
 		mm_wnames_add(&n->writing, name);
 		n->wrote = true;
 		mm_wnode_dirty(r, n, false);

@@ -365,7 +365,7 @@ static void scan_subs(struct mm_wroot *r, struct mm_wnode *n, const struct listi
 		c->seen = false;
 	for (size_t i = 0; i < l->n_sub; i++) {
 		struct mm_wnode *c = mm_wnode_child(n, l->sub[i].name);
-		if (c && (c->net || c->d_ino == l->sub[i].d_ino))
+		if (c && (c->net || c->d_ino == l->sub[i].d_ino) && !mm_wnode_blind(c))
 			c->seen = true;
 	}
 	for (struct mm_wnode *c = n->child, *next; c; c = next) {

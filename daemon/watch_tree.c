@@ -134,6 +134,11 @@ void mm_wnode_set_wd(struct mm_wroot *r, struct mm_wnode *n, int wd)
 	}
 }
 
+bool mm_wnode_blind(const struct mm_wnode *n)
+{
+	return !n->poll && !n->unreadable && n->wd < 0;
+}
+
 const char *mm_wnode_name(const struct mm_wnode *n)
 {
 	const char *s = strrchr(n->path, '/');
@@ -250,7 +255,9 @@ static void look_for_root(struct mm_wroot *r)
 {
 	struct stat st;
 	errno = 0;
-	if (r->top && (stat(r->path, &st) || st.st_dev != r->top->dev || (st.st_ino != r->top->ino && !r->top->net)))
+	/* Without its watch it was deleted: a new one may have the same number. */
+	if (r->top && (stat(r->path, &st) || st.st_dev != r->top->dev ||
+			      (st.st_ino != r->top->ino && !r->top->net) || mm_wnode_blind(r->top)))
 		mm_wnode_remove(r, r->top);
 	if (!r->top && mm_wscan_top(r)) {
 		if (r->told_missing)
@@ -282,7 +289,7 @@ static void scan_dirty(struct mm_wroot *r)
 		r->dirty[i] = NULL;
 		n->dirty = false;
 		double now = mm_monotonic();
-		bool tell = n->wrote && now - n->wrote_told >= WRITER_S;
+		bool tell = n->wrote && (n->fresh_writer || now - n->wrote_told >= WRITER_S);
 		bool relist = n->relist;
 		n->relist = false;
 		if (relist && !mm_wscan_dir(r, n, false)) {
@@ -290,7 +297,7 @@ static void scan_dirty(struct mm_wroot *r)
 			continue;
 		}
 		if (tell || n->closed.n) {
-			n->wrote = false;
+			n->wrote = n->fresh_writer = false;
 			n->wrote_told = now;
 			mm_winotify_writers(r, n);
 		}
