@@ -1,4 +1,7 @@
-/* config.h - the settings, made by one key table (config.c): parser, ranges, defaults, dump, sample file, manual. */
+/* config.h - the settings, made by one key table (config_table.c): parser, ranges, defaults, dump, sample file, manual.
+ *
+ * A setting is added by a member here and a row there. Modules read d->cfg when they need a value and do not copy it:
+ * that is what makes a reload work. */
 #ifndef MM_CONFIG_H
 #define MM_CONFIG_H
 
@@ -17,7 +20,7 @@ struct mm_config {
 		double poll_interval; /* seconds, poll mode */
 		bool follow_symlinks; /* of directories below the watched ones */
 	} watch;
-	char *texts; /* JSONL */
+	char *texts; /* JSONL; after loading never NULL: the installed set when the file does not say */
 	char *state_dir;
 	char *control; /* ipc://... everything */
 	char *query;   /* read commands only; NULL: none */
@@ -50,10 +53,28 @@ struct mm_config {
 	char *log_level;
 };
 
-void mm_config_defaults(struct mm_config *c);
-int mm_config_load(struct mm_config *c, const char *path,
-	struct mm_err *err) MM_MUST_CHECK; /* defaults first; names line, key, nearest key */
-void mm_config_free(struct mm_config *c);
-int mm_config_dump(const struct mm_config *c, FILE *f); /* YAML with every key, commented */
+/* ---- config.c ---- */
+int mm_config_defaults(struct mm_config *c, struct mm_err *err) MM_MUST_CHECK; /* texts stays NULL */
+/* Defaults, then the file; paths made absolute, settings held against each other. Errors name file, line, key and the
+ * nearest known key. On failure nothing is left to free. */
+int mm_config_load(struct mm_config *c, const char *path, struct mm_err *err) MM_MUST_CHECK;
+void mm_config_free(struct mm_config *c); /* zeroed is fine */
+/* Appends ", key, key" for what differs between two configurations: only keys that a reload cannot change, or only
+ * those that it can. Returns how many. */
+size_t mm_config_changed(const struct mm_config *a, const struct mm_config *b, bool restart, struct mm_buf *names);
+/* Exchanges the values of all keys that only a restart changes. So the new configuration of a reload takes over the
+ * very strings and lists of the old one: pointers to them stay valid for as long as the daemon lives. */
+void mm_config_swap_fixed(struct mm_config *a, struct mm_config *b);
+enum mm_log_level mm_config_log_level(const struct mm_config *c);
+
+/* ---- config_parse.c ---- */
+/* The YAML text into a configuration that holds defaults already. `name` stands in errors. For tests and fuzzing too.
+ */
+int mm_config_parse(
+	struct mm_config *c, const char *text, size_t len, const char *name, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- config_write.c ---- */
+int mm_config_dump(const struct mm_config *c, FILE *f); /* YAML with every key, commented; parses back to the same */
+int mm_config_man(FILE *f);				/* modelmapd.yaml(5) */
 
 #endif

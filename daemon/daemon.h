@@ -18,7 +18,7 @@
 #include <systemd/sd-event.h>
 
 struct mm_daemon {
-	struct mm_config cfg; /* as read; replaced as a whole by a reload */
+	struct mm_config cfg; /* a reload changes values in place; strings and lists of keys that need a restart stay */
 	char *cfg_path;	      /* NULL: embedded defaults */
 	sd_event *loop;
 	struct mm_store *store;
@@ -43,7 +43,7 @@ struct mm_daemon {
 };
 
 /* ---- main.c, daemon.c: options, start and stop table, reload ---- */
-int mm_daemon_run(const char *config_path, bool foreground, struct mm_err *err) MM_MUST_CHECK;
+int mm_daemon_run(const char *config_path, struct mm_err *err) MM_MUST_CHECK; /* signals are blocked already */
 /* Reads the config again; a bad one changes nothing and is the error. Keys that need a restart are named in the log. */
 int mm_daemon_reload(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 

@@ -96,7 +96,7 @@ void mm_worker_stop(struct mm_daemon *d)
 int mm_worker_submit(struct mm_daemon *d, const struct mm_work *work, struct mm_err *err)
 {
 	struct mm_worker *w = d->worker;
-	if (w->cancel)
+	if (!w || w->cancel)
 		return mm_fail(err, MM_ECANCELLED, "the daemon is stopping");
 	struct piece *p = mm_calloc(1, sizeof *p, err);
 	if (!p)

@@ -87,6 +87,8 @@ int mm_txn_check(const struct mm_txn *t, struct mm_err *err) MM_MUST_CHECK;
 int mm_txn_get(struct mm_txn *t, enum mm_dbi db, MDB_val key, MDB_val *val, struct mm_err *err) MM_MUST_CHECK;
 /* Sticky. `val` of NULL data reserves mv_size bytes and points there. */
 int mm_txn_put(struct mm_txn *t, enum mm_dbi db, MDB_val key, MDB_val *val, struct mm_err *err) MM_MUST_CHECK;
+/* Sticky. What is not there is deleted already. */
+int mm_txn_del(struct mm_txn *t, enum mm_dbi db, MDB_val key, struct mm_err *err) MM_MUST_CHECK;
 /* *id 0: sets it to the next id of a counter in meta, larger than every key in `db` too, should the counter be damaged.
  * Else makes sure that the counter is past it (a transaction that is run again brings its ids along). Sticky. */
 int mm_txn_take_id(

@@ -133,6 +133,36 @@ int mm_model_get(struct mm_txn *t, uint64_t id, struct mm_model_rec *out, struct
 	return mm_rec_get(t, &mm_layout_model, MM_D_MODELS, id, out, err);
 }
 
+/* Its arrays stand together: all keys that start with the id. */
+int mm_model_del(struct mm_txn *t, uint64_t id, struct mm_err *err)
+{
+	struct mm_key key = mm_key_of(id, NULL);
+	for (;;) {
+		MDB_val k = mm_key_val(&key), v;
+		MDB_cursor *c;
+		if (mm_txn_check(t, err))
+			return -1;
+		int rc = mdb_cursor_open(t->x, t->store->dbi[MM_D_ARRAYS], &c);
+		if (rc) {
+			mm_lmdb_fail(err, rc, "cannot read the arrays");
+			return mm_txn_keep(t, err);
+		}
+		rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+		bool more = !rc && mm_key_id(&k) == id;
+		struct mm_key name = { 0 };
+		if (more) { /* a copy: the key lies in the page that is about to change */
+			name.len = MM_MIN(k.mv_size, sizeof name.byte);
+			memcpy(name.byte, k.mv_data, name.len);
+		}
+		mdb_cursor_close(c);
+		if (!more)
+			break;
+		if (mm_txn_del(t, MM_D_ARRAYS, mm_key_val(&name), err))
+			return -1;
+	}
+	return mm_txn_del(t, MM_D_MODELS, mm_key_val(&key), err);
+}
+
 /* The three callbacks differ in their first argument; these carry them through the common walk. */
 struct walk {
 	int (*model)(const struct mm_model_rec *r, void *ctx, struct mm_err *err);
@@ -188,18 +218,7 @@ int mm_job_put(struct mm_txn *t, struct mm_job_rec *r, struct mm_err *err)
 int mm_job_del(struct mm_txn *t, uint64_t id, struct mm_err *err)
 {
 	struct mm_key key = mm_key_of(id, NULL);
-	MDB_val k = mm_key_val(&key);
-	if (mm_txn_check(t, err))
-		return -1;
-	int rc = mdb_del(t->x, t->store->dbi[MM_D_JOBS], &k, NULL);
-	if (!rc || rc == MDB_NOTFOUND)
-		return 0;
-	t->full = rc == MDB_MAP_FULL; /* a delete copies pages too */
-	if (t->full)
-		mm_fail(err, MM_EBUSY, "the store had to grow; run the transaction again");
-	else
-		mm_lmdb_fail(err, rc, "cannot delete job %llu", (unsigned long long)id);
-	return mm_txn_keep(t, err);
+	return mm_txn_del(t, MM_D_JOBS, mm_key_val(&key), err);
 }
 
 int mm_job_each(struct mm_txn *t, int (*fn)(const struct mm_job_rec *r, void *ctx, struct mm_err *err), void *ctx,

@@ -178,19 +178,31 @@ int mm_txn_get(struct mm_txn *t, enum mm_dbi db, MDB_val key, MDB_val *val, stru
 	return rc ? mm_lmdb_fail(err, rc, "cannot read the store") : 0;
 }
 
-int mm_txn_put(struct mm_txn *t, enum mm_dbi db, MDB_val key, MDB_val *val, struct mm_err *err)
+static int put_failed(struct mm_txn *t, int rc, struct mm_err *err)
 {
-	if (mm_txn_check(t, err))
-		return -1;
-	int rc = mdb_put(t->x, t->store->dbi[db], &key, val, val->mv_data ? 0 : MDB_RESERVE);
-	if (!rc)
-		return 0;
 	t->full = rc == MDB_MAP_FULL;
 	if (t->full)
 		mm_fail(err, MM_EBUSY, "the store had to grow; run the transaction again");
 	else
 		mm_lmdb_fail(err, rc, "cannot write the store");
 	return mm_txn_keep(t, err);
+}
+
+int mm_txn_put(struct mm_txn *t, enum mm_dbi db, MDB_val key, MDB_val *val, struct mm_err *err)
+{
+	if (mm_txn_check(t, err))
+		return -1;
+	int rc = mdb_put(t->x, t->store->dbi[db], &key, val, val->mv_data ? 0 : MDB_RESERVE);
+	return rc ? put_failed(t, rc, err) : 0;
+}
+
+int mm_txn_del(struct mm_txn *t, enum mm_dbi db, MDB_val key, struct mm_err *err)
+{
+	if (mm_txn_check(t, err))
+		return -1;
+	int rc = mdb_del(t->x, t->store->dbi[db], &key, NULL);
+	return rc && rc != MDB_NOTFOUND ? put_failed(t, rc, err)
+					: 0; /* a delete copies pages, it may find the map full */
 }
 
 int mm_txn_take_id(struct mm_txn *t, const char *counter, enum mm_dbi db, uint64_t *id, struct mm_err *err)

@@ -81,6 +81,10 @@ int mm_reply_parse(
  */
 #define MM_FRAME_MAX (UINT32_C(1) << 30)
 
+/* Version of the scorer's arithmetic and token rules, "version" of the metadata. It rises when the same model and texts
+ * may give values that differ by more than rounding; lib/store/pin.c lists which versions go together. */
+#define MM_SCORER_VERSION "1"
+
 enum mm_array_type { MM_A_F32 = 1, MM_A_F64 = 2, MM_A_U32 = 3, MM_A_U8 = 4, MM_A_F16 = 5 };
 size_t mm_array_type_size(unsigned type); /* 0: unknown */
 

@@ -151,6 +151,42 @@ static void ids_are_new(void **state)
 	kit_rm(dir);
 }
 
+/* A model goes with all its arrays, and with nobody else's. */
+static void deleted_model(void **state)
+{
+	struct mm_err err = { 0 };
+	const char *dir = kit_dir();
+	struct mm_store *s = kit_open(dir);
+	struct mm_stored_array got;
+	struct mm_model_rec m;
+	float x[700] = { 1, 2, 3 };
+	(void)state;
+	struct mm_txn *t = mm_txn_begin(s, true, &err);
+	for (uint64_t id = 254; id <= 258; id++) {
+		kit_fill(&mm_layout_model, &m, (unsigned)id);
+		m.id = id;
+		assert_int_equal(mm_model_put(t, &m, &err), 0);
+		mm_model_rec_fini(&m);
+		struct mm_stored_array a = kit_array("loglik", x, 3);
+		assert_int_equal(mm_array_put(t, id, &a, &err), 0);
+		a = kit_array("n_tokens", x, 700);
+		assert_int_equal(mm_array_put(t, id, &a, &err), 0);
+	}
+	assert_int_equal(mm_model_del(t, 256, &err), 0);
+	assert_int_equal(mm_model_del(t, 256, &err), 0);
+	assert_int_equal(mm_model_del(t, 9, &err), 0);
+	for (uint64_t id = 254; id <= 258; id++) {
+		int want = id == 256 ? -1 : 0;
+		assert_int_equal(mm_array_get(t, id, "loglik", &got, &err), want);
+		assert_int_equal(mm_array_get(t, id, "n_tokens", &got, &err), want);
+		assert_int_equal(mm_model_get(t, id, &m, &err), want);
+		mm_model_rec_fini(&m);
+	}
+	assert_int_equal(mm_txn_commit(t, &err), 0);
+	mm_store_close(s);
+	kit_rm(dir);
+}
+
 /* What a newer program wrote into tags that this one does not know survives a rewrite. */
 static void unknown_fields_are_kept(void **state)
 {
@@ -436,6 +472,7 @@ int main(void)
 		cmocka_unit_test(records_come_back),
 		cmocka_unit_test(empty_and_copied_records),
 		cmocka_unit_test(ids_are_new),
+		cmocka_unit_test(deleted_model),
 		cmocka_unit_test(unknown_fields_are_kept),
 		cmocka_unit_test(arrays_and_epochs),
 		cmocka_unit_test(first_error_sticks),
