@@ -182,6 +182,15 @@ static const char *config_name(const struct probe *p)
 	return p->is_dir ? "config.json" : base_name(p->path);
 }
 
+/* Where a tensor that is missing should be. */
+static const char *weights_name(const struct mm_ckpt *ck)
+{
+	return ck->n_file == 1			    ? ck->file[0].name
+	       : ck->lora			    ? "adapter_model.safetensors"
+	       : ck->container == MM_CONTAINER_GGUF ? ck->file[0].name
+						    : "model.safetensors.index.json";
+}
+
 /* The code of a failed check against the family's tables. */
 static const char *code_of(const struct mm_err *err)
 {
@@ -305,7 +314,7 @@ static void check_weights(struct probe *p)
 		mm_fail(&p->said, MM_ETRUNC, "%s is being downloaded by aria2", p->ck->file[file].name);
 		stop(p, "truncated", p->ck->file[file].name, true);
 	} else if (put_family(p, p->ck->config) || put_hparams(p) || mm_model_check(p->ck, &p->said)) {
-		stop(p, code_of(&p->said), config_name(p), false);
+		stop(p, code_of(&p->said), p->said.code == MM_ESHAPE ? weights_name(p->ck) : config_name(p), false);
 	} else {
 		switch (mm_unwritten_find(p->ck, &p->why, &p->said)) {
 		case 0:

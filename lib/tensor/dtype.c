@@ -83,13 +83,14 @@ uint16_t mm_f32_to_bf16(float f)
 	return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
-/* The seven bits as an f32 with too small an exponent, scaled by 2^(127 - 7): exact for subnormals too. */
+/* Exponent and mantissa moved and rebiased (127 - 7); subnormals are multiples of 2^-9. */
 static float e4m3_to_f32(uint8_t b)
 {
-	float f = bits_to_f32((uint32_t)(b & 0x7fu) << 20) * 0x1p120f;
-	uint32_t u;
-	memcpy(&u, &f, sizeof u);
-	u = (b & 0x7fu) == 0x7fu ? 0x7fc00000u : u;
+	uint32_t em = b & 0x7fu, u = (em << 20) + (120u << 23), small_bits;
+	float small = (float)(int32_t)em * 0x1p-9f;
+	memcpy(&small_bits, &small, sizeof small_bits);
+	u = em < 8u ? small_bits : u;
+	u = em == 0x7fu ? 0x7fc00000u : u;
 	return bits_to_f32(u | (uint32_t)(b & 0x80u) << 24);
 }
 
