@@ -203,12 +203,12 @@ static void qkv_rows(const struct mm_pass *p, const struct mm_layer *y, size_t r
 	const struct mm_hp *h = p->hp;
 	for (size_t r = 0; r < MM_TILE; r++) {
 		float *q = qkv + r * p->ld_qkv, *k = q + h->dim[MM_D_Q];
-		if (h->clip_qkv > 0)
-			mm_clamp_row(q, p->ld_qkv, -(float)h->clip_qkv, (float)h->clip_qkv);
 		if (!h->qk_norm_late) {
 			qk_norm(h, &y->qn, q, h->n_head);
 			qk_norm(h, &y->kn, k, h->n_head_kv);
 		}
+		if (h->clip_qkv > 0)
+			mm_clamp_row(q, p->ld_qkv, -(float)h->clip_qkv, (float)h->clip_qkv);
 		mm_rope_heads(p, y, row + r, q, h->n_head, h->d_head);
 		mm_rope_heads(p, y, row + r, k, h->n_head_kv, h->d_head);
 		if (h->qk_norm_late) {

@@ -277,6 +277,25 @@ int mm_setup_qwen_window(struct mm_setup *s, size_t first, struct mm_err *err)
 	return 0;
 }
 
+int mm_setup_sparse(struct mm_setup *s, struct mm_err *err)
+{
+	struct mm_hp *h = s->hp;
+	const json_t *step = s->gguf ? NULL : mm_cfg_get(s, "decoder_sparse_step");
+	const json_t *only = s->gguf ? NULL : mm_cfg_get(s, "mlp_only_layers");
+	size_t every = json_is_integer(step) && json_integer_value(step) > 0 ? (size_t)json_integer_value(step) : 1;
+	if (mm_setup_layers(s, err))
+		return -1;
+	if (only && !json_is_array(only))
+		return bad_value(s, "mlp_only_layers", only, "a list of layers", err);
+	for (size_t l = 0; l < h->n_layer; l++) {
+		bool dense = h->n_expert == 0 || (l + 1) % every != 0;
+		for (size_t i = 0; i < json_array_size(only); i++)
+			dense = dense || json_integer_value(json_array_get(only, i)) == (json_int_t)l;
+		h->layer[l].mask = MM_L_ATTN | (dense ? MM_L_DENSE : MM_L_MOE);
+	}
+	return 0;
+}
+
 /* ---- derived values and checks ---- */
 
 struct bound {

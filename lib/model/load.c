@@ -251,6 +251,26 @@ static int alibi_make(struct mm_model *m, struct mm_err *err)
 	return 0;
 }
 
+/* Row i: sines of i f_k, then their cosines, f_k = 10000^(-k / (half - 1)) (xglm). */
+static int sinusoids_make(struct mm_model *m, struct mm_err *err)
+{
+	size_t d = m->hp.n_embd, half = d / 2, n = m->hp.n_pos;
+	if (!m->hp.pos_sinusoid)
+		return 0;
+	if (half < 2)
+		return mm_fail(err, MM_EFORMAT, "width %zu is too small for sinusoidal positions", d);
+	m->pos = mm_calloc(n * d, sizeof(float), err);
+	if (!m->pos)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < half; k++) {
+			float a = (float)i * expf((float)k * -(float)(log(10000) / (double)(half - 1)));
+			m->pos[i * d + k] = sinf(a);
+			m->pos[i * d + half + k] = cosf(a);
+		}
+	return 0;
+}
+
 static int globals_load(struct mm_model *m, struct mm_err *err)
 {
 	const enum mm_slot none[] = { MM_W_COUNT }, in[] = { MM_W_EMBD_IN, MM_W_COUNT },
@@ -258,7 +278,7 @@ static int globals_load(struct mm_model *m, struct mm_err *err)
 	(void)none;
 	if (mm_norm_load(m, MM_GLOBAL, MM_W_NORM, MM_W_NORM_B, &m->norm, err) ||
 		mm_norm_load(m, MM_GLOBAL, MM_W_EMBD_NORM, MM_W_EMBD_NORM_B, &m->embd_norm, err) ||
-		mm_w_vec(m, MM_GLOBAL, MM_W_POS, &m->pos, err) ||
+		mm_w_vec(m, MM_GLOBAL, MM_W_POS, &m->pos, err) || sinusoids_make(m, err) ||
 		mm_w_vec(m, MM_GLOBAL, MM_W_HEAD_B, &m->head_b, err) || rope_tensors(m, err) || alibi_make(m, err) ||
 		embedding_check(m, err))
 		return -1;

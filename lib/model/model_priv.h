@@ -60,18 +60,55 @@
 #define MM_FAMILIES(X)                                                                                                 \
 	X(llama)                                                                                                       \
 	X(mistral)                                                                                                     \
+	X(mixtral)                                                                                                     \
 	X(qwen2)                                                                                                       \
+	X(qwen2_moe)                                                                                                   \
+	X(qwen3)                                                                                                       \
+	X(qwen3_moe)                                                                                                   \
+	X(gemma)                                                                                                       \
+	X(gemma2)                                                                                                      \
+	X(gemma3)                                                                                                      \
+	X(phi)                                                                                                         \
+	X(phi3)                                                                                                        \
 	X(gpt_neox)                                                                                                    \
-	X(gpt2)                                                                                                \
-	X(mamba)                                                                                               \
-	X(mamba2)                                                                                              \
-	X(falcon_mamba)                                                                                        \
-	X(falcon_h1)                                                                                           \
-	X(recurrent_gemma)                                                                                     \
-	X(lfm2)                                                                                                \
-	X(rwkv)                                                                                                \
-	X(deepseek2)                                                                                           \
-	X(deepseek3)                                                                                           \
+	X(gpt2)                                                                                                        \
+	X(openai_gpt)                                                                                                  \
+	X(gpt_neo)                                                                                                     \
+	X(gptj)                                                                                                        \
+	X(codegen)                                                                                                     \
+	X(opt)                                                                                                         \
+	X(xglm)                                                                                                        \
+	X(bloom)                                                                                                       \
+	X(falcon)                                                                                                      \
+	X(mpt)                                                                                                         \
+	X(stablelm)                                                                                                    \
+	X(starcoder2)                                                                                                  \
+	X(gpt_bigcode)                                                                                                 \
+	X(olmo)                                                                                                        \
+	X(olmo2)                                                                                                       \
+	X(olmoe)                                                                                                       \
+	X(cohere)                                                                                                      \
+	X(cohere2)                                                                                                     \
+	X(granite)                                                                                                     \
+	X(granitemoe)                                                                                                  \
+	X(smollm3)                                                                                                     \
+	X(glm)                                                                                                         \
+	X(glm4)                                                                                                        \
+	X(nemotron)                                                                                                    \
+	X(persimmon)                                                                                                   \
+	X(helium)                                                                                                      \
+	X(exaone4)                                                                                                     \
+	X(ernie4_5)                                                                                                    \
+	X(hunyuan_v1_dense)                                                                                            \
+	X(mamba)                                                                                                       \
+	X(mamba2)                                                                                                      \
+	X(falcon_mamba)                                                                                                \
+	X(falcon_h1)                                                                                                   \
+	X(recurrent_gemma)                                                                                             \
+	X(lfm2)                                                                                                        \
+	X(rwkv)                                                                                                        \
+	X(deepseek2)                                                                                                   \
+	X(deepseek3)                                                                                                   \
 	X(gpt_oss)
 
 /* ---- hyperparameters ---- */
@@ -214,8 +251,10 @@ struct mm_hp {
 	bool qk_norm_heads;  /* ... with own weights per head */
 	bool qk_norm_bias, qk_norm_late /* after rope */;
 	enum mm_norm_kind qk_norm_kind;
-	bool no_qk_plus1; /* q/k norm weights have no +1 although the others have */
-	bool alibi_bf16;  /* falcon: ALiBi computed in bf16 and scaled with the scores */
+	bool no_qk_plus1;      /* q/k norm weights have no +1 although the others have */
+	bool yarn_is_longrope; /* rope type yarn is an old name of longrope (phi3) */
+	bool pos_sinusoid;     /* the position table is computed, not stored (xglm) */
+	bool alibi_bf16;       /* falcon: ALiBi computed in bf16 and scaled with the scores */
 	bool alibi_pre_scale;
 	bool moe_norm_topk;	     /* weights of the chosen experts are renormalised */
 	bool moe_bias_select;	     /* a bias takes part in the choice only (deepseek_v3) */
@@ -487,6 +526,8 @@ int mm_setup_unsupported(struct mm_setup *s, const char *key, const char *ok, st
 /* qwen's rule: layer_types, else a window in layers >= max_window_layers when use_sliding_window (default layer
  * `first`) */
 int mm_setup_qwen_window(struct mm_setup *s, size_t first, struct mm_err *err) MM_MUST_CHECK;
+/* qwen's rule for which layers have experts: (l + 1) % decoder_sparse_step == 0 and l not in mlp_only_layers */
+int mm_setup_sparse(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK;
 int mm_setup_layers(struct mm_setup *s,
 	struct mm_err *err) MM_MUST_CHECK; /* allocates hp->layer (attention, dense, rope 0); idempotent */
 

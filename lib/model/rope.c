@@ -66,6 +66,8 @@ static int kind_of(const struct mm_setup *s, const char *name, enum mm_rope_scal
 	for (size_t i = 0; i < MM_COUNT(kinds); i++)
 		if (!strcmp(kinds[i].name, name)) {
 			*kind = kinds[i].kind;
+			if (*kind == MM_ROPE_YARN && s->hp->yarn_is_longrope)
+				*kind = MM_ROPE_LONGROPE;
 			return 0;
 		}
 	return mm_fail(err, MM_EUNSUPPORTED, "%s: rope_type = \"%.60s\" is not supported",

@@ -1,0 +1,36 @@
+/* fam_glm.c: GLM-4 9B in its transformers form: llama with fused gate-up, biases on q, k, v, adjacent rotary pairs on
+ * half of each head, a very small norm eps. */
+#include "model/model_priv.h"
+
+static const struct mm_hp_row hp[] = {
+	MM_SIZE(n_vocab, "vocab_size", "vocab_size", 151552),
+	MM_SIZE(n_embd, "hidden_size", "embedding_length", 4096),
+	MM_SIZE(n_ff, "intermediate_size", "feed_forward_length", 13696),
+	MM_SIZE(n_layer, "num_hidden_layers", "block_count", 40),
+	MM_SIZE(n_head, "num_attention_heads", "attention.head_count", 32),
+	MM_SIZE(n_ctx, "max_position_embeddings", "context_length", 131072),
+	MM_SIZE0(n_head_kv, "num_key_value_heads", "attention.head_count_kv", 2),
+	MM_SIZE0(d_head, "head_dim", "attention.key_length", 128),
+	MM_NUM(norm_eps, "rms_norm_eps", "attention.layer_norm_rms_epsilon", 1.5625e-7),
+	MM_NUM(rot_frac, "rope_parameters.partial_rotary_factor|partial_rotary_factor", NULL, 0.5),
+	MM_SETB(gate_up_fused, 1),
+	MM_BOOL(bias_qkv, "attention_bias", NULL, 1),
+};
+
+static int setup(struct mm_setup *s, struct mm_err *err)
+{
+	(void)err;
+	s->hp->rope_pair = MM_PAIR_ADJACENT;
+	return 0;
+}
+
+const struct mm_family mm_fam_glm = {
+	.name = "glm",
+	.model_types = MM_LIST("glm"),
+	.archs = MM_LIST("GlmForCausalLM"),
+	MM_ROWS(hp, hp),
+	.w2 = mm_w_llama,
+	.n_w2 = MM_W_LLAMA_COUNT,
+	.setup = setup,
+	.proof = "golden",
+};

@@ -1,0 +1,64 @@
+/* fam_phi.c: Phi 1, 1.5, 2: parallel block with one layer norm, biases everywhere (the head too), partial rotary,
+ * optional q/k layer norm. */
+#include "model/model_priv.h"
+
+static const struct mm_hp_row hp[] = {
+	MM_SIZE(n_vocab, "vocab_size", "vocab_size", 51200),
+	MM_SIZE(n_embd, "hidden_size", "embedding_length", 2048),
+	MM_SIZE(n_ff, "intermediate_size", "feed_forward_length", 8192),
+	MM_SIZE(n_layer, "num_hidden_layers", "block_count", 24),
+	MM_SIZE(n_head, "num_attention_heads", "attention.head_count", 32),
+	MM_SIZE(n_ctx, "max_position_embeddings", "context_length", 2048),
+	MM_NUM(norm_eps, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-5),
+	MM_NUM(rot_frac, "rope_parameters.partial_rotary_factor|partial_rotary_factor", NULL, 0.5),
+	MM_ACT(act, "hidden_act", NULL, "gelu_new"),
+	MM_BOOL(qk_norm, "qk_layernorm", NULL, 0),
+	MM_SETB(bias_qkv, 1),
+	MM_SETB(bias_o, 1),
+	MM_SETB(bias_ffn, 1),
+	MM_SETB(bias_norm, 1),
+	MM_SETB(bias_head, 1),
+	MM_SETB(gated, 0),
+	MM_SETB(shared_norm, 1),
+	MM_SETB(qk_norm_bias, 1),
+};
+
+static int setup(struct mm_setup *s, struct mm_err *err)
+{
+	(void)err;
+	s->hp->norm = s->hp->qk_norm_kind = MM_NORM_LAYER;
+	s->hp->block = MM_BLOCK_PARALLEL;
+	if (s->gguf) /* q, k, v in one tensor */
+		s->hp->qkv = MM_QKV_BLOCKS;
+	return 0;
+}
+
+#define L(s) "layers.#." s
+#define B(s) "blk.#." s
+static const struct mm_w_row w[] = {
+	{ MM_W_NORM, 0, { MM_D_EMBD }, 0, 0, "final_layernorm.weight", "output_norm.weight" },
+	{ MM_W_NORM_B, 0, { MM_D_EMBD }, 0, 0, "final_layernorm.bias", "output_norm.bias" },
+	{ MM_W_O, 0, { MM_D_EMBD, MM_D_O }, 0, 0, L("self_attn.dense.weight"), B("attn_output.weight") },
+	{ MM_W_O_B, 0, { MM_D_EMBD }, 0, 0, L("self_attn.dense.bias"), B("attn_output.bias") },
+	{ MM_W_QN, 0, { MM_D_HEAD }, MM_IF(w_qn_head), 0, L("self_attn.q_layernorm.weight"), B("attn_q_norm.weight") },
+	{ MM_W_QN_B, 0, { MM_D_HEAD }, MM_IF(w_qn_bias), 0, L("self_attn.q_layernorm.bias"), B("attn_q_norm.bias") },
+	{ MM_W_KN, 0, { MM_D_HEAD }, MM_IF(w_qn_head), 0, L("self_attn.k_layernorm.weight"), B("attn_k_norm.weight") },
+	{ MM_W_KN_B, 0, { MM_D_HEAD }, MM_IF(w_qn_bias), 0, L("self_attn.k_layernorm.bias"), B("attn_k_norm.bias") },
+	{ MM_W_UP, 0, { MM_D_FF, MM_D_EMBD }, 0, 0, L("mlp.fc1.weight"), B("ffn_up.weight") },
+	{ MM_W_UP_B, 0, { MM_D_FF }, 0, 0, L("mlp.fc1.bias"), B("ffn_up.bias") },
+	{ MM_W_DOWN, 0, { MM_D_EMBD, MM_D_FF }, 0, 0, L("mlp.fc2.weight"), B("ffn_down.weight") },
+	{ MM_W_DOWN_B, 0, { MM_D_EMBD }, 0, 0, L("mlp.fc2.bias"), B("ffn_down.bias") },
+};
+
+const struct mm_family mm_fam_phi = {
+	.name = "phi",
+	.model_types = MM_LIST("phi"),
+	.archs = MM_LIST("PhiForCausalLM"),
+	.gguf_archs = MM_LIST("phi2"),
+	MM_ROWS(hp, hp),
+	MM_ROWS(w, w),
+	.w2 = mm_w_llama,
+	.n_w2 = MM_W_LLAMA_COUNT,
+	.setup = setup,
+	.proof = "golden",
+};
