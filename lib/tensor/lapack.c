@@ -7,7 +7,7 @@
  * one thread each they do not wait for each other.)
  *
  * Any thread may call these functions; mm_threads_set is for the start of a program or a worker. */
-#include "tensor/tensor.h"
+#include "tensor/dgemm.h"
 
 #include <cblas.h>
 #include <lapacke.h>
@@ -83,6 +83,8 @@ void mm_dgemm(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, cons
 {
 	pthread_once(&blas_once, blas_init);
 	if (m == 0 || n == 0)
+		return;
+	if (mm_dgemm_own(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc))
 		return;
 	struct tiles t = tiles_of(m, n);
 	size_t n_tile = t.n_row * t.n_col;
