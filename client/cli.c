@@ -199,7 +199,8 @@ void mm_cli_help(const struct mm_cli *c, FILE *out)
 		for (size_t i = 0; i < mm_n_cli_cmds; i++) {
 			char left[80];
 			snprintf(left, sizeof left, "%s %s", mm_cli_cmds[i].name, mm_cli_cmds[i].args);
-			fprintf(out, "  %-28s %s\n", left, mm_cli_cmds[i].help);
+			fprintf(out, strlen(left) > 28 ? "  %s\n%31s%s\n" : "  %-28s%1s%s\n", left, "",
+				mm_cli_cmds[i].help);
 		}
 	}
 	fputs("\nOptions of every command:\n", out);

@@ -102,7 +102,7 @@ static void tick_text(struct mm_buf *b, double x, double y, const char *anchor, 
 
 static void axes(struct mm_buf *b, const struct mm_view *v, const struct frame *f)
 {
-	double step = mm_tick_step(f->w * f->s, 8), x1 = f->x0 + f->w * f->s, y0 = f->y1 - f->h * f->s;
+	double step = mm_tick_step(f->w * f->s, 12), x1 = f->x0 + f->w * f->s, y0 = f->y1 - f->h * f->s;
 	char name[2][160];
 	for (int i = 0; i < 2; i++) {
 		int n = snprintf(name[i], sizeof name[i], "axis %d", i + 1);
@@ -360,7 +360,7 @@ static void legend(struct mm_buf *b, const struct mm_view *v, const struct frame
 			"stroke-width=\"1.3\"/>\n",
 			x - 2, y, x + 14, y);
 		legend_text(b, x + 22, y, "training run");
-		y += 22;
+		y += 26;
 	}
 	for (unsigned a = 2; a >= 1; a--) {
 		if (!(seen & a))

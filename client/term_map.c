@@ -164,10 +164,10 @@ static int draw_points(struct canvas *c, const struct mm_term *t, const struct m
 			.y = row_of(c, p->y) + 0.5,
 			.r = 0.5,
 			.h = 1,
-			.w = labels ? mm_term_width(t, text) + 1 : 0,
+			.w = labels ? mm_term_width(t, text) + 2 : 0 /* and a blank on both sides */,
 			.weight = weight_of(v, i) };
 	}
-	int rc = mm_place_labels(l, v->n, (struct mm_box){ 0, 0, c->w + 1, c->h }, 1, true, err);
+	int rc = mm_place_labels(l, v->n, (struct mm_box){ -1, 0, c->w + 1, c->h }, 0, true, err);
 	for (size_t i = 0; i < v->n && !rc; i++) {
 		const struct mm_view_point *p = &v->point[i];
 		put_text(c, t, col_of(c, p->x), row_of(c, p->y), mark_of(t, p->family),
@@ -176,7 +176,8 @@ static int draw_points(struct canvas *c, const struct mm_term *t, const struct m
 		if (!l[i].shown)
 			continue;
 		label_text(t, p, text, sizeof text);
-		put_text(c, t, (int)l[i].box.x0, (int)l[i].box.y0, text, p->alert == 2 ? MM_RED : color_of(p->family));
+		put_text(c, t, (int)l[i].box.x0 + 1, (int)l[i].box.y0, text,
+			p->alert == 2 ? MM_RED : color_of(p->family));
 	}
 	mm_free(l);
 	return rc;
@@ -291,13 +292,14 @@ int mm_term_map(const struct mm_view *v, const struct mm_term *t, int width, int
 		return -1;
 	draw_runs(&c, t, v);
 	int rc = draw_points(&c, t, v, labels, &hidden, err);
-	double step = mm_tick_step(c.w * c.s, MM_MAX(c.w / 16, 2));
+	double step = mm_tick_step(c.w * c.s, MM_MAX(c.w / 16, 2)),
+	       rows = mm_tick_step(c.h * 2 * c.s, MM_MAX(c.h / 6, 2));
 	if (!rc) {
 		rule(t, &c, true, step, out);
 		for (int y = 0; y < c.h; y++) {
 			double value;
 			char number[32] = "";
-			if (tick_in(c.y1 - (y + 1) * 2 * c.s, c.y1 - y * 2 * c.s, step, &value))
+			if (tick_in(c.y1 - (y + 1) * 2 * c.s, c.y1 - y * 2 * c.s, rows, &value))
 				snprintf(number, sizeof number, "%g", value);
 			const char *bar = *number ? mm_glyph(t, "\xE2\x94\xA4", "+") : mm_glyph(t, "\xE2\x94\x82", "|");
 			fprintf(out, "%s%*.*s %s%s", mm_term_on(t, MM_DIM), MARGIN - 2, MARGIN - 2, number, bar,
