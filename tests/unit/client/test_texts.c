@@ -178,7 +178,7 @@ static void test_files(void **state)
 	mm_chunks_free(&c);
 	assert_int_equal(mm_chunks_add(&c, "/nonexistent", NULL, &err), -1);
 	assert_int_equal(err.code, MM_ENOENT);
-	char *bad = put("bad/bad.jsonl", "{\"text\": \"a\"}\n{\"no\": 1}\n", 25);
+	char *bad = put("bad/bad.jsonl", "{\"text\": \"a\"}\n{\"no\": 1}\n", 24);
 	assert_int_equal(mm_chunks_add(&c, bad, NULL, &err), -1);
 	assert_non_null(strstr(err.text, "line 2"));
 	mm_chunks_free(&c);
