@@ -147,14 +147,29 @@ static int encode_word(const struct mm_tok *tok, struct tok_ctx *c, struct tok_s
 	return 0;
 }
 
-static bool glued(const struct tok_bpe *b, const uint8_t *begin, const uint8_t *at)
+bool tok_glued(const uint8_t *glue, const uint8_t *begin, const uint8_t *at)
 {
 	const uint8_t *p = at - 1;
 	uint32_t cp;
 	while (p > begin && (*p & 0xc0) == 0x80)
 		p--;
 	tok_utf8(p, at, &cp);
-	return b->glue[cp >> 3] >> (cp & 7) & 1;
+	return glue[cp >> 3] >> (cp & 7) & 1;
+}
+
+/* Marks the characters that stand in front of U+2581 in the token. */
+void tok_glue_mark(uint8_t *glue, struct tok_str s)
+{
+	uint32_t cp, before = 0;
+	if (s.n < 4 || !memchr(s.s + 1, 0xe2, s.n - 1))
+		return;
+	for (size_t k = 0; k < s.n;) {
+		bool first = !k;
+		k += tok_utf8(s.s + k, s.s + s.n, &cp);
+		if (cp == 0x2581 && !first)
+			glue[before >> 3] |= (uint8_t)(1u << (before & 7));
+		before = cp;
+	}
 }
 
 static int encode_cut(const struct mm_tok *tok, struct tok_ctx *c, struct tok_str piece)
@@ -162,7 +177,7 @@ static int encode_cut(const struct mm_tok *tok, struct tok_ctx *c, struct tok_st
 	const struct tok_bpe *b = tok->model;
 	const uint8_t *from = piece.s, *end = piece.s + piece.n, *p = piece.s + 1;
 	while (p < end && (p = memchr(p, 0xe2, (size_t)(end - p)))) {
-		if (end - p >= 3 && p[1] == 0x96 && p[2] == 0x81 && !glued(b, piece.s, p)) {
+		if (end - p >= 3 && p[1] == 0x96 && p[2] == 0x81 && !tok_glued(b->glue, piece.s, p)) {
 			if (encode_word(tok, c, (struct tok_str){ from, (size_t)(p - from) }))
 				return -1;
 			from = p;
@@ -218,19 +233,11 @@ static bool fill_glue(struct tok_bpe *b, const struct tok_vocab *v, uint8_t *odd
 	for (size_t i = 0; i < b->merges.n_slot; i++) {
 		const struct tok_merge *m = &b->merges.slot[i];
 		struct tok_str s;
-		uint32_t cp, before = 0;
 		if (m->pair == UINT64_MAX)
 			continue;
 		if (odd[m->pair >> 32] || odd[(uint32_t)m->pair] || !tok_vocab_text(v, m->id, &s))
 			return false;
-		if (s.n < 4 || !memchr(s.s + 1, 0xe2, s.n - 1))
-			continue;
-		for (size_t k = 0; k < s.n;) {
-			k += tok_utf8(s.s + k, s.s + s.n, &cp);
-			if (cp == 0x2581 && before)
-				b->glue[before >> 3] |= (uint8_t)(1u << (before & 7));
-			before = cp ? cp : 1; /* NUL and U+0001 share a bit: cuts a little less */
-		}
+		tok_glue_mark(b->glue, s);
 	}
 	return true;
 }
@@ -271,8 +278,6 @@ int tok_bpe_seal(struct tok_bpe *b, const struct tok_vocab *v, bool bytes, struc
 	}
 	b->cut = fill_glue(b, v, odd);
 	mm_free(odd);
-	if (b->cut && (b->glue[0] & 2))
-		b->glue[0] |= 1;
 	return 0;
 }
 

@@ -106,6 +106,7 @@ void tok_ctx_free(struct tok_ctx *c)
 	mm_free(c->heap);
 	mm_free(c->path);
 	mm_free(c->cache);
+	mm_free(c->unused);
 	tok_regex_ctx_free(c);
 	mm_free(c);
 }

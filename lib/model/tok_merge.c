@@ -139,14 +139,23 @@ static struct tok_heap_entry pop(struct heap *h)
 	return top;
 }
 
+static void note(const struct tok_merges *m, struct tok_ctx *c, const struct tok_merge *p)
+{
+	if (m->watch && m->watch[p->id] == TOK_SPM_UNUSED) {
+		c->unused[2 * p->id] = (uint32_t)(p->pair >> 32);
+		c->unused[2 * p->id + 1] = (uint32_t)p->pair;
+	}
+}
+
 /* Room was made for all pushes: a merge takes one symbol away and adds at most two entries. */
-static void push(struct heap *h, const struct tok_merges *m, uint32_t left, uint32_t right, size_t pos)
+static void push(struct heap *h, const struct tok_merges *m, struct tok_ctx *c, uint32_t left, uint32_t right, size_t pos)
 {
 	const struct tok_merge *p = tok_merges_get(m, left, right);
 	struct tok_heap_entry x;
 	size_t i = h->n;
 	if (!p)
 		return;
+	note(m, c, p);
 	x = (struct tok_heap_entry){ (uint64_t)p->rank << 32 | pos, p->id };
 	h->n++;
 	while (i && h->e[(i - 1) / 2].key > x.key) {
@@ -174,8 +183,10 @@ static size_t run_long(const struct tok_merges *m, struct tok_ctx *c, uint32_t *
 		const struct tok_merge *p = i + 1 < n ? tok_merges_get(m, sym[i], sym[i + 1]) : NULL;
 		prev[i] = i ? (uint32_t)i - 1 : END;
 		next[i] = i + 1 < n ? (uint32_t)i + 1 : END;
-		if (p)
+		if (p) {
+			note(m, c, p);
 			h.e[h.n++] = (struct tok_heap_entry){ (uint64_t)p->rank << 32 | i, p->id };
+		}
 	}
 	for (size_t i = h.n / 2; i-- > 0;)
 		sift_down(&h, i);
@@ -195,9 +206,9 @@ static size_t run_long(const struct tok_merges *m, struct tok_ctx *c, uint32_t *
 		if (next[pos] != END)
 			prev[next[pos]] = pos;
 		if (prev[pos] != END)
-			push(&h, m, sym[prev[pos]], sym[pos], prev[pos]);
+			push(&h, m, c, sym[prev[pos]], sym[pos], prev[pos]);
 		if (next[pos] != END)
-			push(&h, m, sym[pos], sym[next[pos]], pos);
+			push(&h, m, c, sym[pos], sym[next[pos]], pos);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (sym[i] != DEAD)
@@ -207,5 +218,5 @@ static size_t run_long(const struct tok_merges *m, struct tok_ctx *c, uint32_t *
 
 size_t tok_merge_run(const struct tok_merges *m, struct tok_ctx *c, uint32_t *sym, size_t n)
 {
-	return n <= SHORT ? run_short(m, sym, n) : run_long(m, c, sym, n);
+	return n <= SHORT && !m->watch ? run_short(m, sym, n) : run_long(m, c, sym, n);
 }

@@ -350,6 +350,7 @@ struct tok_merges {
 	struct tok_merge *slot;
 	size_t n_slot, n; /* n_slot a power of two, at most half full */
 	uint64_t seed;
+	const uint8_t *watch; /* [id] not NULL: note in ctx.unused from what a TOK_SPM_UNUSED piece could last be made */
 };
 int tok_merges_init(struct tok_merges *m, size_t expect, struct mm_err *err) MM_MUST_CHECK;
 void tok_merges_fini(struct tok_merges *m);
@@ -417,14 +418,51 @@ extern const struct tok_model_ops tok_wordpiece_ops, tok_wordlevel_ops;
 struct tok_wordpiece *tok_wordpiece_new(const struct tok_vocab *v, struct tok_str unk, struct tok_str prefix,
 	size_t max_chars, struct mm_err *err) MM_MUST_CHECK;
 
-/* tok_spm.c: SentencePiece's own normalization and BPE. tok_rwkv.c: longest match. */
-extern const struct tok_model_ops tok_spm_ops, tok_rwkv_ops;
+/* tok_rwkv.c: longest match */
+extern const struct tok_model_ops tok_rwkv_ops;
+int tok_rwkv_begin(struct mm_tok *tok, size_t expect, struct mm_err *err) MM_MUST_CHECK;
+int tok_rwkv_add(struct mm_tok *tok, struct tok_str bytes, uint32_t id, struct mm_err *err) MM_MUST_CHECK;
+bool tok_python_literal(struct tok_str s, struct mm_buf *out); /* appends; false: it is none */
+bool tok_line_next(struct tok_str *rest, struct tok_str *line); /* without its LF; false at the end */
+
 struct tok_trie; /* bytes -> value; longest and all prefixes */
 struct tok_trie *tok_trie_new(size_t expect, struct mm_err *err) MM_MUST_CHECK;
 void tok_trie_free(struct tok_trie *t);
 int tok_trie_put(struct tok_trie *t, struct tok_str key, uint32_t value, struct mm_err *err) MM_MUST_CHECK;
 uint32_t tok_trie_step(const struct tok_trie *t, uint32_t node, uint8_t b); /* TOK_NONE: no such edge; the root is 0 */
 uint32_t tok_trie_value(const struct tok_trie *t, uint32_t node);	    /* TOK_NONE: not a key */
+
+/* tok_spm.c: SentencePiece's own normalization and BPE; tok_spm_file.c reads the file */
+enum tok_spm_kind { TOK_SPM_UNIGRAM = 1, TOK_SPM_BPE, TOK_SPM_WORD, TOK_SPM_CHAR };
+enum tok_spm_type {
+	TOK_SPM_NORMAL = 1, TOK_SPM_UNKNOWN, TOK_SPM_CONTROL, TOK_SPM_USER, TOK_SPM_UNUSED, TOK_SPM_BYTE
+};
+struct tok_spm {
+	enum tok_spm_kind kind;
+	bool dummy, fold, escape, suffix; /* a space in front (behind: suffix), extra white space removed, U+2581 for spaces */
+	bool byte_fallback, has_unused;
+	bool cut;	  /* see tok_bpe */
+	uint8_t *glue;
+	uint8_t *type;	  /* [n] enum tok_spm_type */
+	size_t n;
+	uint32_t unk, byte_id[256];
+	struct tok_charsmap *map;
+	struct tok_trie *user; /* user-defined pieces; NULL: none */
+	struct tok_merges merges;
+	struct tok_unigram *unigram;
+};
+extern const struct tok_model_ops tok_spm_ops;
+void tok_spm_free(void *model);
+int tok_spm_pairs(struct tok_spm *m, const struct tok_vocab *v, const uint32_t *rank, struct mm_err *err) MM_MUST_CHECK;
+/* Dense ranks by score: the highest is 0, equal scores share one. rank[n] */
+int tok_rank_scores(const double *score, size_t n, uint32_t *rank, struct mm_err *err) MM_MUST_CHECK;
+static inline bool tok_spm_is_text(const struct tok_spm *m, uint32_t id) /* pieces that text can be made of */
+{
+	return m->type[id] == TOK_SPM_NORMAL || m->type[id] == TOK_SPM_USER || m->type[id] == TOK_SPM_UNUSED;
+}
+/* tok_bpe.c: where words may be cut in front of U+2581 */
+void tok_glue_mark(uint8_t *glue, struct tok_str token);
+bool tok_glued(const uint8_t *glue, const uint8_t *begin, const uint8_t *at);
 
 /* ---- tok_ctx.c: what a call writes to ---- */
 
@@ -461,6 +499,7 @@ struct tok_ctx {
 	void *path; /* Viterbi */
 	size_t path_cap;
 	void *match, *match_ctx, *jit_stack; /* PCRE2's */
+	uint32_t *unused; /* SentencePiece: [2 n], what an UNUSED piece was last joined from; NULL until there is one */
 	struct tok_ctx *next;
 };
 struct tok_ctx *tok_ctx_take(const struct mm_tok *tok, struct mm_err *err) MM_MUST_CHECK;
@@ -525,6 +564,8 @@ int tok_open_pair(struct mm_tok *tok, struct tok_source *src, const json_t *conf
 	struct mm_err *err) MM_MUST_CHECK; /* vocab.json, merges.txt */
 struct mm_tok *tok_open_gguf(const char *path, struct mm_err *err) MM_MUST_CHECK;
 /* A tokenizer under a name that is not fixed (*.tiktoken): 1 and its path, 0 none. */
+/* added_tokens_decoder of tokenizer_config.json, with the ids as it says them */
+int tok_added_decoder(struct mm_tok *tok, const json_t *conf, struct mm_err *err) MM_MUST_CHECK;
 int tok_dir_find(const char *dir, char **path, struct mm_err *err) MM_MUST_CHECK;
 
 /* tok_hf.c: tokenizer.json from memory; `what` names it in errors */
