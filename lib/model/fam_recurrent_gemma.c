@@ -169,7 +169,7 @@ struct bufs {
 /* u W + b of one head for all rows of a sequence, then sigmoid. */
 static void gate(const float *u, const float *w, const float *b, float *out, size_t n, size_t d, size_t ld)
 {
-	mm_sgemm(false, false, n, d, d, 1.0f, u, ld, w, d, 0.0f, out, ld);
+	mm_product(n, d, d, u, ld, 1, w, d, 0.0f, out, ld);
 	for (size_t t = 0; t < n; t++) {
 		for (size_t j = 0; j < d; j++)
 			out[t * ld + j] += b[j];

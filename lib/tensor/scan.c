@@ -14,7 +14,14 @@
 #include <pthread.h>
 #include <string.h>
 
+typedef float v16 __attribute__((vector_size(64)));
+
+/* Vectors never cross a call (everything is inlined), so the ABI of passing them does not matter. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 struct kernels {
+	void (*product)(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col, const float *b,
+		size_t ld_b, float keep, float *c, size_t ld_c);
 	void (*softplus)(float *x, const float *e, size_t n);
 	void (*conv)(const float *x, size_t ld_x, const float *w, size_t ld_w, size_t n_tap, const float *b, float *y,
 		size_t ld_y, size_t n, size_t n_ch);
@@ -27,14 +34,17 @@ struct kernels {
 
 #define KERNEL(name) name##_portable
 #define TARGET
+#define WIDE 1
 #include "tensor/scan_kernels.inc"
 
 #if defined(__x86_64__)
 #define KERNEL(name) name##_avx2
+#define WIDE	     1
 #define TARGET	     __attribute__((target("avx2")))
 #include "tensor/scan_kernels.inc"
 
 #define KERNEL(name) name##_avx512
+#define WIDE	     4
 #define TARGET	     __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl")))
 #include "tensor/scan_kernels.inc"
 #endif
@@ -76,6 +86,12 @@ void mm_conv_causal(const float *x, size_t ld_x, const float *w, size_t ld_w, si
 	size_t ld_y, size_t n, size_t n_ch)
 {
 	k()->conv(x, ld_x, w, ld_w, n_tap, b, y, ld_y, n, n_ch);
+}
+
+void mm_product(size_t m, size_t n, size_t p, const float *a, size_t a_row, size_t a_col, const float *b, size_t ld_b,
+	float keep, float *c, size_t ld_c)
+{
+	k()->product(m, n, p, a, a_row, a_col, b, ld_b, keep, c, ld_c);
 }
 
 size_t mm_scan_selective_scratch(size_t n_state)

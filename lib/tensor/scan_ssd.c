@@ -17,10 +17,11 @@
 #include <string.h>
 
 #define CHUNK 64
+#define BAND  16 /* rows of the triangle that are multiplied together */
 
 size_t mm_ssd_scratch(size_t n_head, size_t d_head, size_t n_state)
 {
-	return 2 * CHUNK * CHUNK + 2 * CHUNK * d_head + CHUNK + n_head * d_head * n_state;
+	return 2 * CHUNK * CHUNK + 2 * CHUNK * d_head + CHUNK + CHUNK * n_state + n_head * d_head * n_state;
 }
 
 struct work {
@@ -28,6 +29,7 @@ struct work {
 	float *state;	/* [n_state, d_head] of this head */
 	float *u, *off; /* [CHUNK, d_head]: weighted X; C S */
 	float *e;	/* [CHUNK] */
+	float *bt;	/* [n_state, CHUNK]: B transposed */
 };
 
 /* One chunk of one head: tokens t0 .. t0 + m. g = C B^T of the chunk. */
@@ -50,13 +52,16 @@ static void head_chunk(const struct mm_ssd *s, const struct work *w, size_t h, s
 			row[i] *= w->g[t * CHUNK + i] * dt[i * s->ld_dt];
 		memset(row + t + 1, 0, (m - t - 1) * sizeof(float));
 	}
-	mm_sgemm(false, false, m, dh, m, 1.0f, w->w, CHUNK, x, s->ld_x, 0.0f, y, s->ld_y);
+	for (size_t t = 0; t < m; t += BAND) { /* columns beyond the band's last row are zero */
+		size_t rows = MM_MIN((size_t)BAND, m - t);
+		mm_product(rows, dh, t + rows, w->w + t * CHUNK, CHUNK, 1, x, s->ld_x, 0.0f, y + t * s->ld_y, s->ld_y);
+	}
 
 	for (size_t t = 0; t < m; t++)
 		w->e[t] = (float)cum[t];
 	mm_exp_row(w->e, m);
 	if (t0) {
-		mm_sgemm(false, false, m, dh, ns, 1.0f, s->c + t0 * s->ld_c, s->ld_c, w->state, dh, 0.0f, w->off, dh);
+		mm_product(m, dh, ns, s->c + t0 * s->ld_c, s->ld_c, 1, w->state, dh, 0.0f, w->off, dh);
 		for (size_t t = 0; t < m; t++)
 			mm_axpy_row(w->e[t], w->off + t * dh, y + t * s->ld_y, dh);
 	}
@@ -72,7 +77,7 @@ static void head_chunk(const struct mm_ssd *s, const struct work *w, size_t h, s
 	for (size_t t = 0; t < m; t++)
 		for (size_t i = 0; i < dh; i++)
 			w->u[t * dh + i] = x[t * s->ld_x + i] * (w->e[t] * dt[t * s->ld_dt]);
-	mm_sgemm(true, false, ns, dh, m, 1.0f, s->b + t0 * s->ld_b, s->ld_b, w->u, dh, keep, w->state, dh);
+	mm_product(ns, dh, m, s->b + t0 * s->ld_b, 1, s->ld_b, w->u, dh, t0 ? keep : 0.0f, w->state, dh);
 }
 
 void mm_ssd(const struct mm_ssd *s, float *scratch)
@@ -82,12 +87,14 @@ void mm_ssd(const struct mm_ssd *s, float *scratch)
 	w.u = w.w + CHUNK * CHUNK;
 	w.off = w.u + CHUNK * s->d_head;
 	w.e = w.off + CHUNK * s->d_head;
-	float *state = w.e + CHUNK; /* of all heads */
-	memset(state, 0, s->n_head * one * sizeof(float));
+	w.bt = w.e + CHUNK;
+	float *state = w.bt + CHUNK * s->n_state; /* of all heads; the first chunk writes it */
 	for (size_t t0 = 0; t0 < s->n; t0 += CHUNK) {
 		size_t m = MM_MIN((size_t)CHUNK, s->n - t0);
-		mm_sgemm(false, true, m, m, s->n_state, 1.0f, s->c + t0 * s->ld_c, s->ld_c, s->b + t0 * s->ld_b,
-			s->ld_b, 0.0f, w.g, CHUNK);
+		for (size_t t = 0; t < m; t++)
+			for (size_t i = 0; i < s->n_state; i++)
+				w.bt[i * CHUNK + t] = s->b[(t0 + t) * s->ld_b + i];
+		mm_product(m, m, s->n_state, s->c + t0 * s->ld_c, s->ld_c, 1, w.bt, CHUNK, 0.0f, w.g, CHUNK);
 		for (size_t h = 0; h < s->n_head; h++) {
 			w.state = state + h * one;
 			head_chunk(s, &w, h, t0, m);

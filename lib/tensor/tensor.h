@@ -136,6 +136,10 @@ void mm_scan_wkv(const float *k, const float *v, size_t ld, const float *decay, 
 	size_t n_ch);
 /* y[t] = a[t] y[t - 1] + x[t]; y may be x */
 void mm_scan_linear(const float *a, size_t ld_a, const float *x, size_t ld_x, float *y, size_t ld_y, size_t n, size_t n_ch);
+/* C = keep * C + A B for the small products of scans, vectors over columns; A[i][p] = a[i * a_row + p * a_col]. Products are summed in
+ * the order of p, so neither the sizes nor the instruction set show in the bits. keep 0: C is not read. */
+void mm_product(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_col, const float *b, size_t ld_b, float keep,
+	float *c, size_t ld_c);
 struct mm_ssd { /* per head: S = exp(dt a) S + dt B x^T; y = C S + d x; heads of one group share B and C */
 	size_t n, n_head, d_head, n_state;
 	const float *x;	   /* [n, n_head * d_head], stride ld_x */
