@@ -5,7 +5,7 @@
  */
 #include "model/tok_priv.h"
 
-#include <errno.h>
+#include <dirent.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -215,6 +215,47 @@ static int find(const char *dir, char **path, char **second, struct mm_err *err)
 		*path = *second = NULL;
 	}
 	return tok_dir_find(dir, path, err);
+}
+
+/* The first by name that ends in .tiktoken, or is a vocabulary of RWKV's, or a .gguf file. */
+int tok_dir_find(const char *dir, char **path, struct mm_err *err)
+{
+	static const char *const suffix[] = { ".tiktoken", ".gguf" };
+	char *best = NULL;
+	int rank = 99, rc = 0;
+	struct dirent *e;
+	DIR *d = opendir(dir);
+	*path = NULL;
+	if (!d)
+		return mm_fail_errno(err, "%s", dir);
+	while (!rc && (e = readdir(d))) {
+		size_t n = strlen(e->d_name);
+		int r = 99;
+		if (e->d_name[0] == '.')
+			continue;
+		for (int i = 0; i < (int)MM_COUNT(suffix); i++)
+			if (n > strlen(suffix[i]) && !strcmp(e->d_name + n - strlen(suffix[i]), suffix[i]))
+				r = 2 * i;
+		if (!strncmp(e->d_name, "rwkv_vocab", 10) && n > 4 && !strcmp(e->d_name + n - 4, ".txt"))
+			r = 1;
+		if (r == 99 || r > rank || (r == rank && best && strcmp(e->d_name, best) >= 0))
+			continue;
+		mm_free(best);
+		best = mm_strdup(e->d_name, err);
+		rank = r;
+		rc = best ? 0 : -1;
+	}
+	closedir(d);
+	if (best) {
+		*path = mm_path_join(dir, best, err);
+		rc = !*path ? -1 : is_file(*path) ? 1 : 0;
+	}
+	if (rc != 1) {
+		mm_free(*path);
+		*path = NULL;
+	}
+	mm_free(best);
+	return rc;
 }
 
 static char *parent_of(const char *dir, struct mm_err *err)

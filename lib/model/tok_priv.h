@@ -423,6 +423,7 @@ extern const struct tok_model_ops tok_rwkv_ops;
 int tok_rwkv_begin(struct mm_tok *tok, size_t expect, struct mm_err *err) MM_MUST_CHECK;
 int tok_rwkv_add(struct mm_tok *tok, struct tok_str bytes, uint32_t id, struct mm_err *err) MM_MUST_CHECK;
 bool tok_python_literal(struct tok_str s, struct mm_buf *out); /* appends; false: it is none */
+bool tok_escaped_bytes(struct tok_str s, struct mm_buf *out); /* the same without quotes: UTF-8, and \\xHH for bytes */
 bool tok_line_next(struct tok_str *rest, struct tok_str *line); /* without its LF; false at the end */
 
 struct tok_trie; /* bytes -> value; longest and all prefixes */
@@ -567,6 +568,17 @@ struct mm_tok *tok_open_gguf(const char *path, struct mm_err *err) MM_MUST_CHECK
 /* added_tokens_decoder of tokenizer_config.json, with the ids as it says them */
 int tok_added_decoder(struct mm_tok *tok, const json_t *conf, struct mm_err *err) MM_MUST_CHECK;
 int tok_dir_find(const char *dir, char **path, struct mm_err *err) MM_MUST_CHECK;
+
+/* tok_gguf.c, tok_gguf_pre.c */
+struct mm_gguf;
+struct tok_gguf_defaults { /* what the kind of vocabulary implies unless the file says otherwise */
+	bool ignore_merges, bos, eos, sep;
+};
+int tok_gguf_build(struct mm_tok *tok, const struct mm_gguf *g, struct mm_err *err) MM_MUST_CHECK;
+/* Adds normalizers and pre-tokenizers for a name of tokenizer.ggml.pre. */
+int tok_gguf_pre(struct mm_tok *tok, struct tok_str name, struct tok_str architecture, struct tok_gguf_defaults *out,
+	struct mm_err *err) MM_MUST_CHECK;
+const char *tok_gguf_pre_name(size_t i); /* all that there are; NULL behind the last */
 
 /* tok_hf.c: tokenizer.json from memory; `what` names it in errors */
 /* A merge of merges.txt: two tokens with a space between. */

@@ -114,6 +114,23 @@ bool tok_python_literal(struct tok_str s, struct mm_buf *out)
 	return true;
 }
 
+bool tok_escaped_bytes(struct tok_str s, struct mm_buf *out)
+{
+	const uint8_t *p = s.s, *end = s.s + s.n;
+	while (p < end) {
+		if (*p != '\\') {
+			mm_buf_u8(out, *p++);
+			continue;
+		}
+		if (p + 1 >= end)
+			return false;
+		p = unescape(p + 1, end, true, out);
+		if (!p)
+			return false;
+	}
+	return true;
+}
+
 /* ---- the file ---- */
 
 struct line {
