@@ -539,6 +539,7 @@ static void pass_fini(struct mm_pass *p)
 	mm_free(p->att);
 	mm_free(p->y);
 	mm_free(p->z);
+	mm_free(p->mix);
 }
 
 static void embed_row(struct mm_pass *p, size_t r)

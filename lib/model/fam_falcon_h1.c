@@ -114,7 +114,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 		factors(s, "mlp_multipliers", mlp, MM_COUNT(mlp), err) || mm_mamba2_setup(s, err) ||
 		mm_setup_layers(s, err))
 		return -1;
-	h->own_row += 2 * h->n_embd;
+	h->own_row = MM_MAX(h->own_row, 2 * h->n_embd);
 	for (size_t l = 0; l < h->n_layer; l++)
 		h->layer[l].mask = MM_L_OWN | MM_L_ATTN | MM_L_DENSE;
 	size_t dh = h->d_head ? h->d_head : h->n_head ? h->n_embd / h->n_head : 1;
@@ -144,23 +144,24 @@ static int load(const struct mm_model *m, size_t l, struct mm_layer *layer, stru
 
 static int mixer(struct mm_pass *p, const struct mm_layer *layer, const float *y, float *out, struct mm_err *err)
 {
-	size_t n = p->b->n_row * p->hp->n_embd;
+	size_t d = p->hp->n_embd, n_row = p->b->n_row;
 	float in = (float)p->hp->xf[M_ATTN_IN], mult = (float)p->hp->xf[M_ATTN_OUT];
-	float *scaled = in == 1.0f ? NULL : mm_calloc(n, sizeof(float), err), *a = NULL;
-	int rc = -1;
-	if ((in != 1.0f && !scaled) || !(a = mm_calloc(n, sizeof(float), err)) ||
-		mm_mamba2_mixer(p, layer, y, out, err))
-		goto out;
-	for (size_t i = 0; scaled && i < n; i++)
-		scaled[i] = y[i] * in;
-	if (mm_attention(p, layer, scaled ? scaled : y, a, err))
-		goto out;
-	mm_axpy_row(mult, a, out, n);
-	rc = 0;
-out:
-	mm_free(scaled);
-	mm_free(a);
-	return rc;
+	if (mm_mamba2_mixer(p, layer, y, out, err))
+		return -1;
+	float *at = mm_pass_mix(p, 2 * n_row * d + MM_PART_SLACK, err); /* the mixer is done with it */
+	if (!at)
+		return -1;
+	float *scaled = mm_part(&at, n_row * d), *a = mm_part(&at, n_row * d);
+#pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
+	for (size_t r = 0; r < n_row; r++)
+		for (size_t i = 0; i < d; i++)
+			scaled[r * d + i] = y[r * d + i] * in;
+	if (mm_attention(p, layer, scaled, a, err))
+		return -1;
+#pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
+	for (size_t r = 0; r < n_row; r++)
+		mm_axpy_row(mult, a + r * d, out + r * d, d);
+	return 0;
 }
 
 const struct mm_family mm_fam_falcon_h1 = {

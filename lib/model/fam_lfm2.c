@@ -157,29 +157,26 @@ static int mixer(struct mm_pass *p, const struct mm_layer *layer, const float *y
 {
 	const struct conv *o = layer->own;
 	size_t n_row = p->b->n_row, d = p->hp->n_embd;
-	float *bcu = mm_calloc(n_row * 3 * d, sizeof(float), err),
-	      *z = bcu ? mm_calloc(n_row * d, sizeof(float), err) : NULL;
-	if (z) {
-		mm_lin_rows(o->in, n_row, y, bcu);
+	float *at = mm_pass_mix(p, n_row * 4 * d + MM_PART_SLACK, err);
+	if (!at)
+		return -1;
+	float *bcu = mm_part(&at, n_row * 3 * d), *z = mm_part(&at, n_row * d);
+	mm_lin_rows(o->in, n_row, y, bcu);
 #pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
-		for (size_t r = 0; r < n_row; r++) {
-			float *b = bcu + r * 3 * d, *u = b + 2 * d;
-			for (size_t i = 0; i < d; i++)
-				b[i] *= u[i];
-		}
-		mm_conv_rows(p, bcu, 3 * d, o->w, o->b, p->hp->xs[S_TAPS], d, MM_ACT_NONE, z, d);
-#pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
-		for (size_t r = 0; r < n_row; r++) {
-			const float *c = bcu + r * 3 * d + d;
-			for (size_t i = 0; i < d; i++)
-				z[r * d + i] *= c[i];
-		}
-		mm_lin_rows(o->out, n_row, z, out);
+	for (size_t r = 0; r < n_row; r++) {
+		float *b = bcu + r * 3 * d, *u = b + 2 * d;
+		for (size_t i = 0; i < d; i++)
+			b[i] *= u[i];
 	}
-	mm_free(bcu);
-	int rc = z ? 0 : -1;
-	mm_free(z);
-	return rc;
+	mm_conv_rows(p, bcu, 3 * d, o->w, o->b, p->hp->xs[S_TAPS], d, MM_ACT_NONE, z, d);
+#pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
+	for (size_t r = 0; r < n_row; r++) {
+		const float *c = bcu + r * 3 * d + d;
+		for (size_t i = 0; i < d; i++)
+			z[r * d + i] *= c[i];
+	}
+	mm_lin_rows(o->out, n_row, z, out);
+	return 0;
 }
 
 const struct mm_family mm_fam_lfm2 = {

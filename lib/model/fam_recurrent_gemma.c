@@ -206,24 +206,23 @@ static int mixer(struct mm_pass *p, const struct mm_layer *layer, const float *y
 {
 	const struct lru *o = layer->own;
 	size_t n_row = p->b->n_row, w = p->hp->xs[S_LRU], n_head = p->hp->n_head, n = n_row * w;
-	struct bufs b = { 0 };
-	float **buf[] = { &b.x, &b.u, &b.y, &b.i, &b.a };
-	int rc = 0;
-	for (size_t i = 0; rc == 0 && i < MM_COUNT(buf); i++)
-		rc = (*buf[i] = mm_calloc(n, sizeof(float), err)) ? 0 : -1;
-	if (rc == 0) {
-		mm_lin_rows(o->x, n_row, y, b.x);
-		mm_lin_rows(o->y, n_row, y, b.y);
-		mm_conv_rows(p, b.x, w, o->conv, o->conv_b, p->hp->xs[S_TAPS], w, MM_ACT_NONE, b.u, w);
-		size_t n_task = p->b->n_seq * n_head;
+	float *at = mm_pass_mix(p, 5 * n + MM_PART_SLACK, err);
+	if (!at)
+		return -1;
+	struct bufs b = { .x = mm_part(&at, n),
+		.u = mm_part(&at, n),
+		.y = mm_part(&at, n),
+		.i = mm_part(&at, n),
+		.a = mm_part(&at, n) };
+	mm_lin_rows(o->x, n_row, y, b.x);
+	mm_lin_rows(o->y, n_row, y, b.y);
+	mm_conv_rows(p, b.x, w, o->conv, o->conv_b, p->hp->xs[S_TAPS], w, MM_ACT_NONE, b.u, w);
+	size_t n_task = p->b->n_seq * n_head;
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)p->n_thread)
-		for (size_t i = 0; i < n_task; i++)
-			lru_task(p, o, &b, i / n_head, i % n_head);
-		mm_lin_rows(o->out, n_row, b.u, out);
-	}
-	for (size_t i = 0; i < MM_COUNT(buf); i++)
-		mm_free(*buf[i]);
-	return rc;
+	for (size_t i = 0; i < n_task; i++)
+		lru_task(p, o, &b, i / n_head, i % n_head);
+	mm_lin_rows(o->out, n_row, b.u, out);
+	return 0;
 }
 
 const struct mm_family mm_fam_recurrent_gemma = {

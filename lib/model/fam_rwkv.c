@@ -104,7 +104,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	for (size_t l = 0; l < h->n_layer; l++)
 		h->layer[l].mask = MM_L_OWN | (l == 0 ? MM_L_X0 : 0);
 	h->norm_eps = fmin(eps_at(h, 1e-5, h->n_layer), 0.99);
-	h->own_row = 2 * h->n_embd + 2 * h->xs[S_ATT] + MM_MAX(h->xs[S_ATT], h->n_ff);
+	h->own_row = 2 * h->xs[S_ATT] + MM_MAX(h->xs[S_ATT], h->n_ff);
 	h->dim[D_ATT] = h->xs[S_ATT];
 	return 0;
 }
@@ -209,7 +209,9 @@ static void time_mix(const struct mm_pass *p, const struct mm_layer *layer, floa
 	}
 	wkv_rows(p, o, buf[0], buf[1], buf[2]);
 	mm_lin_rows(o->lin[OUT], n_row, buf[0], z);
-	mm_axpy_row(1.0f, z, p->x, n_row * d);
+#pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
+	for (size_t r = 0; r < n_row; r++)
+		mm_axpy_row(1.0f, z + r * d, p->x + r * d, d);
 }
 
 static void channel_mix(const struct mm_pass *p, const struct mm_layer *layer, float *y, float *z, float *wide)
@@ -234,22 +236,15 @@ static int layer_run(struct mm_pass *p, const struct mm_layer *layer, struct mm_
 {
 	const struct rwkv *o = layer->own;
 	size_t n_row = p->b->n_row, d = p->hp->n_embd, att = p->hp->xs[S_ATT], wide = MM_MAX(att, p->hp->n_ff);
-	float *y = mm_calloc(n_row * d, sizeof(float), err), *z = y ? mm_calloc(n_row * d, sizeof(float), err) : NULL;
-	float *buf[3] = { NULL, NULL, NULL };
-	int rc = z ? 0 : -1;
-	for (size_t i = 0; rc == 0 && i < 3; i++)
-		rc = (buf[i] = mm_calloc(n_row * (i ? att : wide), sizeof(float), err)) ? 0 : -1;
-	if (rc == 0) {
-		if (layer->index == 0)
-			mm_norm_rows(&o->pre, p->x, p->x, n_row, d);
-		time_mix(p, layer, y, z, buf);
-		channel_mix(p, layer, y, z, buf[0]);
-	}
-	mm_free(y);
-	mm_free(z);
-	for (size_t i = 0; i < 3; i++)
-		mm_free(buf[i]);
-	return rc;
+	float *at = mm_pass_mix(p, n_row * (wide + 2 * att) + MM_PART_SLACK, err);
+	if (!at)
+		return -1;
+	float *const buf[3] = { mm_part(&at, n_row * wide), mm_part(&at, n_row * att), mm_part(&at, n_row * att) };
+	if (layer->index == 0)
+		mm_norm_rows(&o->pre, p->x, p->x, n_row, d);
+	time_mix(p, layer, p->y, p->z, buf);
+	channel_mix(p, layer, p->y, p->z, buf[0]);
+	return 0;
 }
 
 const struct mm_family mm_fam_rwkv = {

@@ -25,6 +25,16 @@ int mm_conv_load(const struct mm_model *m, size_t l, enum mm_slot slot, size_t n
 	return *out ? 0 : -1;
 }
 
+float *mm_pass_mix(struct mm_pass *p, size_t n, struct mm_err *err)
+{
+	if (n > p->n_mix) {
+		mm_free(p->mix);
+		p->mix = mm_calloc(n, sizeof(float), err);
+		p->n_mix = p->mix ? n : 0;
+	}
+	return p->mix;
+}
+
 int mm_w_all(const struct mm_model *m, size_t l, enum mm_slot slot, float **out, struct mm_err *err)
 {
 	const struct mm_tensor *t = mm_w_get(m, l, slot);

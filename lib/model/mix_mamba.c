@@ -120,11 +120,13 @@ struct bufs {
 };
 
 /* The norms of falcon_mamba; the part that makes dt goes to a place of its own. */
-static void split_dbc(const struct mm_hp *h, const struct bufs *b, size_t n_row)
+static void split_dbc(const struct mm_pass *p, const struct bufs *b)
 {
+	const struct mm_hp *h = p->hp;
 	size_t rank = h->xs[MM_SSM_RANK], n = h->xs[MM_SSM_STATE];
 	float eps = (float)h->xf[MM_SSM_EPS];
-	for (size_t r = 0; r < n_row; r++) {
+#pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
+	for (size_t r = 0; r < p->b->n_tok; r++) {
 		float *d = b->dbc + r * (rank + 2 * n);
 		if (h->xb[MM_SSM_NORM_BCDT]) {
 			mm_rms_row(d, NULL, eps, d, rank);
@@ -171,19 +173,20 @@ int mm_mamba_mixer(struct mm_pass *p, const struct mm_layer *layer, const float 
 	const struct mm_hp *h = p->hp;
 	size_t inner = h->xs[MM_SSM_INNER], n = h->xs[MM_SSM_STATE], rank = h->xs[MM_SSM_RANK], n_row = p->b->n_row;
 	size_t per_thread = mm_scan_selective_scratch(n);
-	struct bufs b = { 0 };
-	int rc = -1;
-	if (!(b.xz = mm_calloc(n_row * 2 * inner, sizeof(float), err)) ||
-		!(b.x = mm_calloc(n_row * inner, sizeof(float), err)) ||
-		!(b.dbc = mm_calloc(n_row * (rank + 2 * n), sizeof(float), err)) ||
-		!(b.d = mm_calloc(n_row * rank, sizeof(float), err)) ||
-		!(b.dt = mm_calloc(n_row * inner, sizeof(float), err)) ||
-		!(b.scratch = mm_calloc(per_thread * p->n_thread, sizeof(float), err)))
-		goto out;
+	float *at =
+		mm_pass_mix(p, n_row * (4 * inner + 2 * (rank + n)) + per_thread * p->n_thread + MM_PART_SLACK, err);
+	if (!at)
+		return -1;
+	struct bufs b = { .xz = mm_part(&at, n_row * 2 * inner),
+		.x = mm_part(&at, n_row * inner),
+		.dbc = mm_part(&at, n_row * (rank + 2 * n)),
+		.d = mm_part(&at, n_row * rank),
+		.dt = mm_part(&at, n_row * inner),
+		.scratch = mm_part(&at, per_thread * p->n_thread) };
 	mm_lin_rows(o->in, n_row, y, b.xz);
 	mm_conv_rows(p, b.xz, 2 * inner, o->conv, o->conv_b, h->xs[MM_SSM_TAPS], inner, h->act, b.x, inner);
 	mm_lin_rows(o->dbc, n_row, b.x, b.dbc);
-	split_dbc(h, &b, n_row);
+	split_dbc(p, &b);
 	mm_lin_rows(o->dt, n_row, b.d, b.dt);
 	size_t n_block = (inner + MM_SCAN_BLOCK - 1) / MM_SCAN_BLOCK, n_task = p->b->n_seq * n_block;
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)p->n_thread)
@@ -191,13 +194,5 @@ int mm_mamba_mixer(struct mm_pass *p, const struct mm_layer *layer, const float 
 		scan_task(p, o, &b, i / n_block, i % n_block * MM_SCAN_BLOCK,
 			b.scratch + (size_t)omp_get_thread_num() * per_thread);
 	mm_lin_rows(o->out, n_row, b.x, out);
-	rc = 0;
-out:
-	mm_free(b.xz);
-	mm_free(b.x);
-	mm_free(b.dbc);
-	mm_free(b.d);
-	mm_free(b.dt);
-	mm_free(b.scratch);
-	return rc;
+	return 0;
 }

@@ -205,25 +205,21 @@ int mm_mamba2_mixer(struct mm_pass *p, const struct mm_layer *layer, const float
 {
 	const struct mamba2 *o = layer->own;
 	const struct mm_hp *h = p->hp;
-	size_t n_row = p->b->n_row, inner = h->xs[MM_SSM_INNER];
+	size_t n_row = p->b->n_row, inner = h->xs[MM_SSM_INNER], ld = h->dim[MM_D_SSM_IN], conv = h->dim[MM_D_SSM_CONV];
 	size_t per_thread = mm_ssd_scratch(HEAD_BLOCK, h->xs[MM_SSM_HEAD], h->xs[MM_SSM_STATE]);
-	struct bufs b = { .ld = h->dim[MM_D_SSM_IN], .conv = h->dim[MM_D_SSM_CONV] };
-	int rc = -1;
-	if (!(b.in = mm_calloc(n_row * b.ld, sizeof(float), err)) ||
-		!(b.xbc = mm_calloc(n_row * b.conv, sizeof(float), err)) ||
-		!(b.u = mm_calloc(n_row * inner, sizeof(float), err)) ||
-		!(b.scratch = mm_calloc(per_thread * p->n_thread, sizeof(float), err)))
-		goto out;
+	float *at = mm_pass_mix(p, n_row * (ld + conv + inner) + per_thread * p->n_thread + MM_PART_SLACK, err);
+	if (!at)
+		return -1;
+	struct bufs b = { .ld = ld,
+		.conv = conv,
+		.in = mm_part(&at, n_row * ld),
+		.xbc = mm_part(&at, n_row * conv),
+		.u = mm_part(&at, n_row * inner),
+		.scratch = mm_part(&at, per_thread * p->n_thread) };
 	mm_lin_rows(o->in, n_row, y, b.in);
-	mm_conv_rows(p, b.in + inner, b.ld, o->conv, o->conv_b, h->xs[MM_SSM_TAPS], b.conv, h->act, b.xbc, b.conv);
+	mm_conv_rows(p, b.in + inner, ld, o->conv, o->conv_b, h->xs[MM_SSM_TAPS], conv, h->act, b.xbc, conv);
 	dt_rows(p, o, &b);
 	scan(p, o, &b, per_thread);
 	mm_lin_rows(o->out, n_row, b.u, out);
-	rc = 0;
-out:
-	mm_free(b.in);
-	mm_free(b.xbc);
-	mm_free(b.u);
-	mm_free(b.scratch);
-	return rc;
+	return 0;
 }

@@ -635,6 +635,8 @@ struct mm_pass { /* one batch on its way through the layers */
 	size_t ld_qkv;
 	float *att;   /* [n_row, n_head * d_head_v] */
 	float *y, *z; /* [n_row, n_embd] each, only for families with mixer */
+	float *mix;	/* what mixers work in, kept from layer to layer: mm_pass_mix */
+	size_t n_mix;
 	float **work; /* [n_thread][n_work] scratch of each thread */
 	size_t n_work, n_thread;
 	const float **cs; /* [rope * n_seq + sequence] -> table of cos, sin; a row's entry: + pos * d_rot */

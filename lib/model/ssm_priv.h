@@ -120,6 +120,16 @@ int mm_conv_load(const struct mm_model *m, size_t l, enum mm_slot slot, size_t n
 	struct mm_err *err) MM_MUST_CHECK;
 /* All numbers of a tensor of any shape, as they lie in the file. */
 int mm_w_all(const struct mm_model *m, size_t l, enum mm_slot slot, float **out, struct mm_err *err) MM_MUST_CHECK;
+/* At least n floats that live as long as the pass (so that not every layer asks the system for pages); finite numbers, nothing more is
+ * promised about them. Parts are handed out one after the other with mm_part. */
+float *mm_pass_mix(struct mm_pass *p, size_t n, struct mm_err *err) MM_MUST_CHECK;
+static inline float *mm_part(float **at, size_t n)
+{
+	float *p = *at;
+	*at += (n + 15) / 16 * 16;
+	return p;
+}
+#define MM_PART_SLACK 256 /* floats to add to the sum of up to 16 parts */
 /* act(conv(x)) of every sequence, in parallel; x and y are different buffers. b: NULL for none. */
 void mm_conv_rows(const struct mm_pass *p, const float *x, size_t ld_x, const float *w, const float *b, size_t n_tap,
 	size_t n_ch, enum mm_act act, float *y, size_t ld_y);
