@@ -65,6 +65,7 @@ static const struct mm_field model_fields[] = {
 	F(mm_model_rec, 37, MM_F_STR, note),
 	F(mm_model_rec, 38, MM_F_U64, note_model),
 	F(mm_model_rec, 39, MM_F_U32, attempts),
+	F(mm_model_rec, 40, MM_F_HASH, files),
 };
 
 static const struct mm_field job_fields[] = {
