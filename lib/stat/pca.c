@@ -47,85 +47,105 @@ static void gram_of(const struct mm_tri *t, double *b)
 
 /* ---- leading eigenpairs by subspace iteration ---- */
 
-/* Orthonormal rows of v[r, k] by Gram-Schmidt, twice (once loses digits); a row that vanishes becomes 0. */
-static void orthonormalise(double *v, size_t r, size_t k)
+struct space {
+	const double *b; /* [k, k] */
+	size_t k, r;	 /* r: vectors carried along, more than are wanted */
+	double *v, *y;	 /* [r, k] vectors, their images */
+	double *tmp;	 /* [r, k] */
+	double *h;	 /* [r, r] */
+	double *val;	 /* [r] descending after ritz */
+};
+
+/* Rows i of h are eigenvectors in ascending order: out = the same combinations of the rows of x, largest first. */
+static void combine(const struct space *s, const double *x, double *out)
 {
-	for (size_t i = 0; i < r; i++) {
-		double before = 0, after = 0;
-		for (size_t s = 0; s < k; s++)
-			before += v[i * k + s] * v[i * k + s];
-		for (int pass = 0; pass < 2; pass++) {
-			for (size_t j = 0; j < i; j++) {
-				double dot = 0;
-				for (size_t s = 0; s < k; s++)
-					dot += v[i * k + s] * v[j * k + s];
-				for (size_t s = 0; s < k; s++)
-					v[i * k + s] -= dot * v[j * k + s];
-			}
+	mm_dgemm(false, false, s->r, s->k, s->r, 1, s->h, s->r, x, s->k, 0, out, s->k);
+	for (size_t i = 0; i < s->r / 2; i++)
+		for (size_t j = 0; j < s->k; j++) {
+			double t = out[i * s->k + j];
+			out[i * s->k + j] = out[(s->r - 1 - i) * s->k + j];
+			out[(s->r - 1 - i) * s->k + j] = t;
 		}
-		for (size_t s = 0; s < k; s++)
-			after += v[i * k + s] * v[i * k + s];
-		double f = after > 1e-28 * before && after > 0 ? 1 / sqrt(after) : 0;
-		for (size_t s = 0; s < k; s++)
-			v[i * k + s] *= f;
-	}
 }
 
-/* Rayleigh-Ritz: v[r, k] orthonormal, y = v B; turns v into the Ritz vectors, w descending. */
-static int ritz(const double *b, double *v, double *y, double *h, double *w, size_t r, size_t k, struct mm_err *err)
+/* v = (v v^T)^-1/2 v up to a rotation; what vanishes becomes 0. */
+static int orthonormalise(struct space *s, struct mm_err *err)
 {
-	mm_dgemm(false, false, r, k, k, 1, v, k, b, k, 0, y, k);
-	mm_dgemm(false, true, r, r, k, 1, v, k, y, k, 0, h, r);
-	if (mm_dsyevd(r, h, w, err))
+	mm_dgemm(false, true, s->r, s->r, s->k, 1, s->v, s->k, s->v, s->k, 0, s->h, s->r);
+	if (mm_dsyevd(s->r, s->h, s->val, err))
 		return -1;
-	mm_dgemm(false, false, r, k, r, 1, h, r, v, k, 0, y, k); /* ascending order */
-	for (size_t i = 0; i < r; i++)
-		memcpy(v + i * k, y + (r - 1 - i) * k, k * sizeof(*v));
-	for (size_t i = 0; i < r / 2; i++) {
-		double tmp = w[i];
-		w[i] = w[r - 1 - i];
-		w[r - 1 - i] = tmp;
+	double top = s->val[s->r - 1];
+	for (size_t i = 0; i < s->r; i++) {
+		double f = s->val[i] > 1e-14 * top && top > 0 ? 1 / sqrt(s->val[i]) : 0;
+		for (size_t j = 0; j < s->r; j++)
+			s->h[i * s->r + j] *= f;
 	}
+	combine(s, s->v, s->tmp);
+	memcpy(s->v, s->tmp, s->r * s->k * sizeof(double));
 	return 0;
 }
 
-/* The `want` leading eigenpairs of b[k, k]: rows of u, w descending. Seeded, so the same bits every time. */
-static int leading(const double *b, size_t k, size_t want, double *u, double *w, struct mm_err *err)
+/* v becomes the Ritz vectors of its span, y their images, val their values. */
+static int ritz(struct space *s, struct mm_err *err)
 {
-	size_t r = MM_MIN(k, want + want / 2 + 16);
-	double *v = mm_calloc(2 * r * k + r * r + 2 * r, sizeof(*v), err);
-	if (!v)
+	mm_dgemm(false, true, s->r, s->k, s->k, 1, s->v, s->k, s->b, s->k, 0, s->y, s->k); /* b is symmetric */
+	mm_dgemm(false, true, s->r, s->r, s->k, 1, s->v, s->k, s->y, s->k, 0, s->h, s->r);
+	if (mm_dsyevd(s->r, s->h, s->val, err))
 		return -1;
-	double *y = v + r * k, *h = y + r * k, *val = h + r * r, *old = val + r;
+	for (size_t i = 0; i < s->r / 2; i++) {
+		double t = s->val[i];
+		s->val[i] = s->val[s->r - 1 - i];
+		s->val[s->r - 1 - i] = t;
+	}
+	combine(s, s->v, s->tmp);
+	memcpy(s->v, s->tmp, s->r * s->k * sizeof(double));
+	combine(s, s->y, s->tmp);
+	memcpy(s->y, s->tmp, s->r * s->k * sizeof(double));
+	return 0;
+}
+
+/* The `want` leading eigenpairs of b[k, k]: rows of u, w descending. The first `exact` converge to rounding; the others
+ * serve the shares of variance and are good to a few digits. Seeded, so the same bits every time. */
+static int leading(const double *b, size_t k, size_t want, size_t exact, double *u, double *w, struct mm_err *err)
+{
+	struct space s = { .b = b, .k = k, .r = MM_MIN(k, want + 16) };
 	struct mm_rng rng;
-	int rc = 0;
+	double old[MM_PCA_VAR_MAX] = { 0 };
+	int rc = -1;
+	s.v = mm_calloc(3 * s.r * k + s.r * s.r + s.r, sizeof(double), err);
+	if (!s.v)
+		return -1;
+	s.y = s.v + s.r * k;
+	s.tmp = s.y + s.r * k;
+	s.h = s.tmp + s.r * k;
+	s.val = s.h + s.r * s.r;
 	mm_rng_init(&rng, 0x70ca);
-	for (size_t i = 0; i < r * k; i++)
-		v[i] = mm_rng_normal(&rng);
-	for (int it = 0; it < 60 && rc == 0; it++) {
-		orthonormalise(v, r, k);
-		if (ritz(b, v, y, h, val, r, k, err)) {
-			rc = -1;
-			break;
-		}
+	for (size_t i = 0; i < s.r * k; i++)
+		s.v[i] = mm_rng_normal(&rng);
+	for (int it = 0; it < 40; it++) {
+		if (orthonormalise(&s, err) || ritz(&s, err))
+			goto out;
 		double worst = 0;
-		for (size_t i = 0; i < want; i++)
-			worst = fmax(worst, fabs(val[i] - old[i]) / (fabs(val[0]) + 1e-300));
-		memcpy(old, val, r * sizeof(*old));
-		if (it > 0 && worst < 1e-12)
+		for (size_t i = 0; i < MM_MIN(want, (size_t)MM_PCA_VAR_MAX); i++) {
+			double change = fabs(s.val[i] - old[i]) / (fabs(s.val[0]) + 1e-300);
+			worst = fmax(worst, i < exact ? change : change * 1e-8);
+			old[i] = s.val[i];
+		}
+		if (it > 0 && worst < 1e-13)
 			break;
-		/* two multiplications a round: one orthonormalisation pays for both */
-		mm_dgemm(false, false, r, k, k, 1, v, k, b, k, 0, y, k);
-		mm_dgemm(false, false, r, k, k, 1, y, k, b, k, 0, v, k);
-		for (size_t i = 0; i < r; i++) { /* no overflow in the norms */
-			double f = fabs(val[i]) > 0 ? 1 / (val[i] * val[i]) : 1;
-			for (size_t s = 0; s < k; s++)
-				v[i * k + s] *= f;
+		/* once more: the images of the images */
+		mm_dgemm(false, true, s.r, k, k, 1, s.y, k, b, k, 0, s.v, k);
+		for (size_t i = 0; i < s.r; i++) { /* no overflow in the norms */
+			double f = s.val[i] != 0 ? 1 / (s.val[i] * s.val[i]) : 1;
+			for (size_t j = 0; j < k; j++)
+				s.v[i * k + j] *= f;
 		}
 	}
-	memcpy(u, v, want * k * sizeof(*u));
-	memcpy(w, val, want * sizeof(*w));
-	mm_free(v);
+	memcpy(u, s.v, want * k * sizeof(*u));
+	memcpy(w, s.val, want * sizeof(*w));
+	rc = 0;
+out:
+	mm_free(s.v);
 	return rc;
 }
 
@@ -220,7 +240,8 @@ static int fit(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *di
 	for (size_t i = 0; i < k; i++)
 		p->total_var += b[i * k + i];
 	p->total_var /= (double)k;
-	if (k <= FULL_MAX || have * 4 > k ? full(b, k, have, u, w, err) : leading(b, k, have, u, w, err)) {
+	if (k <= FULL_MAX || have * 4 > k ? full(b, k, have, u, w, err)
+					  : leading(b, k, have, MM_MIN(have, p->dims), u, w, err)) {
 		rc = 1;
 		goto out;
 	}

@@ -132,4 +132,82 @@ int mm_isolate(const struct mm_tri *t, const double *var, const struct mm_isolat
 void mm_isolate_one(size_t self, size_t k, const double *d, const double *nearest, const double *var,
 	const struct mm_isolate_rule *rule, double *tmp, struct mm_isolation *out);
 
+/* ---- boot.c: error bars by resampling the texts ---- */
+
+#define MM_BOOT_DEFAULT 100
+struct mm_boot {
+	size_t n, n_draw;
+	uint8_t *count; /* [n_draw, n] how often each text is in each resample; rows sum to n */
+};
+/* The same seed gives the same resamples, so that intervals of different pairs are comparable. */
+int mm_boot_init(struct mm_boot *b, size_t n, size_t n_draw, uint64_t seed, struct mm_err *err) MM_MUST_CHECK;
+void mm_boot_fini(struct mm_boot *b);
+struct mm_interval {
+	double value;  /* on the texts as they are */
+	double stderr_; /* standard deviation over the resamples */
+	double lo, hi; /* 2.5 and 97.5 % of the resamples */
+};
+/* two_kl of two rows with its error bar. A single text has no spread: stderr and interval are 0 and the value. */
+int mm_boot_dist(const struct mm_boot *b, const float *x, const float *y, double clip, struct mm_interval *out,
+	struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- quality.c: how well a layout keeps what it is a picture of ---- */
+
+struct mm_quality {
+	double trustworthiness; /* 1: near on the map means near in truth (10 neighbours, as scikit-learn defines it) */
+	double continuity;	/* 1: near in truth means near on the map */
+	double knn_recall;	/* share of the 10 nearest that are among the 10 nearest on the map */
+	double stress;		/* sqrt(sum (s d - D)^2 / sum D^2) with the best scale s; D = sqrt(two_kl) */
+};
+/* coord[k, dims]. With too few models for 10 neighbours fewer are taken; below 4 all are perfect. Looks at no more than
+ * `max_rows` models (0: all), evenly spread, against all others. */
+int mm_quality_of(struct mm_quality *q, const struct mm_tri *t, const double *coord, size_t dims, size_t max_rows,
+	struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- mds.c: metric scaling ---- */
+
+struct mm_mds {
+	double stress;	    /* normalised, as in struct mm_quality */
+	double raw_stress; /* sum over pairs (d - D)^2, what SMACOF makes small */
+	size_t n_iter;
+};
+/* SMACOF on D = sqrt(two_kl) from `coord` [k, dims] (classical scaling: mm_pca_fit's coordinates), in place, until the
+ * stress falls by less than `eps` (relative) or max_iter. */
+int mm_mds_smacof(const struct mm_tri *t, size_t dims, size_t max_iter, double eps, double *coord, struct mm_mds *out,
+	struct mm_err *err) MM_MUST_CHECK;
+/* Place of one more point with distances d[k] (two_kl) to fixed points coord[k, dims]: majorisation from the nearest one. */
+void mm_mds_place(const double *d, const double *coord, size_t k, size_t dims, double *out);
+
+/* ---- tsne.c (tsne_near.c, tsne_tree.c): t-distributed neighbour embedding ---- */
+
+struct mm_tsne_opts {
+	size_t dims;	   /* 2 or 3 */
+	double perplexity; /* 30; lowered to (k - 1) / 3 when there are too few */
+	size_t n_iter;	   /* 1000, of which n_exaggerated with exaggeration */
+	size_t n_exaggerated;
+	double exaggeration;
+	double rate;	  /* 0: max(k / exaggeration / 4, 50) */
+	double theta;	  /* Barnes-Hut opening angle; 0: exact */
+	size_t exact_max; /* up to so many models the repulsion is summed exactly whatever theta is: it is faster there */
+	const _Atomic bool *cancel; /* looked at between iterations; NULL: never */
+};
+extern const struct mm_tsne_opts mm_tsne_default;
+/* Sparse symmetric affinities, rows sum to about 1 / k. */
+struct mm_affinity {
+	size_t k;
+	uint64_t *at;  /* [k + 1] */
+	uint32_t *col; /* [at[k]] ascending in each row */
+	float *p;
+};
+/* near[k, w]: nearest neighbours with two_kl as distance (squared), from mm_knn_all; perplexity is searched to 1e-12. */
+int mm_tsne_affinity(struct mm_affinity *a, const struct mm_near *near, size_t k, size_t w, double perplexity,
+	struct mm_err *err) MM_MUST_CHECK;
+void mm_affinity_fini(struct mm_affinity *a);
+/* coord[k, dims]: in the initial layout (any scale; PCA), out the embedding. kl: final objective. */
+int mm_tsne_fit(const struct mm_affinity *a, const struct mm_tsne_opts *o, double *coord, double *kl, struct mm_err *err) MM_MUST_CHECK;
+/* From distances to embedding: neighbours, affinities, fit. */
+int mm_tsne_run(const struct mm_tri *t, const struct mm_tsne_opts *o, double *coord, double *kl, struct mm_err *err) MM_MUST_CHECK;
+/* One more point with distances d[k] to a frozen embedding: only it moves, from the weighted middle of its neighbours. */
+int mm_tsne_place(const double *d, const double *coord, size_t k, const struct mm_tsne_opts *o, double *out, struct mm_err *err) MM_MUST_CHECK;
+
 #endif
