@@ -410,6 +410,10 @@ int mm_collect_feed(struct mm_collect *c, const void *data, size_t len, struct m
 int mm_collect_end(struct mm_collect *c, struct mm_result *out, bool *said, struct mm_err *err) MM_MUST_CHECK;
 void mm_collect_free(struct mm_collect *c);
 
+struct mm_scorer {
+	struct mm_run **run;
+	size_t n, cap;
+};
 int mm_scorer_run(struct mm_daemon *d, struct mm_job *job, struct mm_err *err) MM_MUST_CHECK;
 void mm_scorer_cancel(struct mm_daemon *d, struct mm_job *job); /* kills it; mm_queue_ended is not called */
 unsigned mm_scorer_threads(const struct mm_daemon *d);

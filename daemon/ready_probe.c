@@ -75,6 +75,10 @@ static int get_files(const json_t *o, struct mm_probe_result *p, struct mm_err *
 	json_array_foreach (list, i, f) {
 		const char *name = "";
 		int64_t bytes = 0, mtime = 0, ino = 0;
+		if (!json_is_object(f)) {
+			rc = mm_fail(err, MM_EFORMAT, "probe: files holds something else than objects");
+			break;
+		}
 		if (mm_json_get_str(f, "name", &name, err) || mm_json_get_i64(f, "bytes", 0, INT64_MAX, &bytes, err) ||
 			mm_json_get_i64(f, "mtime_ns", INT64_MIN, INT64_MAX, &mtime, err) ||
 			mm_json_get_i64(f, "ino", INT64_MIN, INT64_MAX, &ino, err)) {

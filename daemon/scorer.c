@@ -27,11 +27,6 @@ struct mm_run {
 	uint64_t oom_before;
 };
 
-struct mm_scorer {
-	struct mm_run **run;
-	size_t n, cap;
-};
-
 static void run_free(struct mm_run *r)
 {
 	struct mm_scorer *s = r->d->scorer;

@@ -191,6 +191,8 @@ void mm_wnode_remove(struct mm_wroot *r, struct mm_wnode *n)
 {
 	while (n->child)
 		mm_wnode_remove(r, n->child);
+	if (n == r->top)
+		r->next_check = 0; /* perhaps another one is there already */
 	if (n->wd >= 0) {
 		int wd = n->wd;
 		mm_wnode_set_wd(r, n, -1);
