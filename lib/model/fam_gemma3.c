@@ -37,6 +37,8 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	h->mult_embd = (double)sqrtf((float)h->n_embd);
 	if (!s->gguf && h->xf[0] > 0)
 		h->attn_scale = 1 / sqrt(h->xf[0]);
+	if (s->gguf && h->n_layer == 62) /* not stored; the 27B model alone has width / heads */
+		h->attn_scale = 1 / sqrt((double)h->n_embd / (double)MM_MAX(h->n_head, (size_t)1));
 	if (mm_setup_unsupported(s, "use_bidirectional_attention", NULL, err) || mm_setup_layers(s, err) ||
 		mm_setup_rope(s, 0, "full_attention", h->rope_theta, err) || mm_setup_layer_types(s, 0, 1, &found, err))
 		return -1;

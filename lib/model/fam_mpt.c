@@ -17,7 +17,7 @@ static const struct mm_hp_row hp[] = {
 	MM_NUM0(clip_qkv, "attn_config.clip_qkv", "attention.clamp_kqv", 0),
 	MM_ACT(act, NULL, NULL, "gelu"),
 	MM_SET(rot_frac, 0),
-	MM_SET(alibi_max, 8),
+	MM_NUM(alibi_max, NULL, "attention.max_alibi_bias", 8), /* the reference takes 8 whatever alibi_bias_max says */
 	MM_SETB(gated, 0),
 	MM_BOOL(tie, "tie_word_embeddings", NULL, 1),
 };
@@ -30,6 +30,9 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	s->hp->n_ff = 4 * s->hp->n_embd;
 	if (json_is_false(alibi))
 		return mm_fail(err, MM_EUNSUPPORTED, "config.json: attn_config.alibi = false is not supported for mpt");
+	if (s->gguf && !(s->hp->alibi_max > 0))
+		return mm_fail(
+			err, MM_EUNSUPPORTED, "GGUF metadata: mpt.attention.max_alibi_bias = 0 is not supported");
 	if (s->gguf)
 		return 0;
 	return mm_setup_unsupported(s, "attn_config.qk_ln", NULL, err) ||

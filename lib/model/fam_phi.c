@@ -28,7 +28,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	(void)err;
 	s->hp->norm = s->hp->qk_norm_kind = MM_NORM_LAYER;
 	s->hp->block = MM_BLOCK_PARALLEL;
-	if (s->gguf) /* q, k, v in one tensor */
+	if (s->gguf && s->ck && mm_ckpt_find(s->ck, "blk.0.attn_qkv.weight")) /* of the first converters */
 		s->hp->qkv = MM_QKV_BLOCKS;
 	return 0;
 }

@@ -437,6 +437,7 @@ int mm_hp_read(struct mm_hp *hp, const struct mm_family *fam, const json_t *conf
 	if (rows_read(&s, err))
 		return -1;
 	if (s.gguf) {
+		mm_gguf_hints(&s);
 		/* the embedding table is the vocabulary; a separate output matrix means an untied head */
 		const struct mm_tensor *e = ck ? mm_ckpt_find(ck, "token_embd.weight") : NULL;
 		if (e && e->n_dim == 2 && e->dim[0] <= VOCAB_MAX)

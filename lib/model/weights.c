@@ -328,6 +328,8 @@ int mm_bind_make(struct mm_bind *b, const struct mm_family *fam, const struct mm
 	for (size_t l = 0; l < hp->n_layer; l++)
 		if (bind_layer(&f, l, err))
 			goto fail;
+	if (f.gguf && mm_gguf_all_used(b, fam, ck, err))
+		goto fail;
 	return 0;
 fail:
 	mm_bind_fini(b, hp->n_layer);
