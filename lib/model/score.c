@@ -106,7 +106,7 @@ static int seq_check(const struct mm_model *m, const struct mm_score_seq *s, str
 			return mm_fail(err, MM_EINVAL,
 				"token id %u of sequence %zu is outside of the vocabulary of %zu", s->id[t], s->index,
 				m->hp.n_vocab);
-	if (m->pos && s->n - 1 + m->hp.pos_offset > m->hp.n_pos)
+	if (m->pos && s->n + m->hp.pos_offset > m->hp.n_pos)
 		return mm_fail(err, MM_EINVAL, "sequence %zu has %zu tokens, the model only %zu positions", s->index,
 			s->n, m->hp.n_pos - m->hp.pos_offset);
 	return 0;
