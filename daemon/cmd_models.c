@@ -1,4 +1,5 @@
 /* cmd_models.c - status, models, show. */
+#include "daemon/alerts_priv.h"
 #include "daemon/core_priv.h"
 
 #include <string.h>
@@ -41,6 +42,15 @@ int mm_cmd_status(struct mm_daemon *d, const json_t *args, struct mm_reply *repl
 		mm_watch_mode(d), "dirs", dirs, "scanned", d->first_scan_done, "score", "bos", d->cfg.score.bos,
 		"compute", d->cfg.score.compute, "concurrency", (json_int_t)d->cfg.score.concurrency, "threads",
 		(json_int_t)mm_scorer_threads(d));
+	if (o) {
+		/* Not yet jobs: candidates whose look is due or under way. With queued and running: what is left to do.
+		 */
+		json_object_set_new(
+			json_object_get(o, "queue"), "probing", json_integer((json_int_t)mm_ready_n_probing(d)));
+		json_object_set_new(
+			o, "alerts", json_pack("{s:I}", "open", (json_int_t)(d->alerts ? mm_alerts_n_open(d) : 0)));
+		json_object_set_new(o, "endpoints", mm_ctl_endpoints(d));
+	}
 	if (o && d->store && !mm_store_stat(d->store, &st, &ignored))
 		json_object_set_new(o, "store",
 			json_pack("{s:I, s:I}", "bytes_used", (json_int_t)st.bytes_used, "bytes_map",

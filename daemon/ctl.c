@@ -343,6 +343,12 @@ const char *mm_ctl_url(const struct mm_daemon *d, bool query)
 	return d->ctl && d->ctl->ep[query].sock.zmq ? d->ctl->ep[query].sock.url : NULL;
 }
 
+json_t *mm_ctl_endpoints(const struct mm_daemon *d)
+{
+	return json_pack("{s:s?, s:s?, s:s?}", "control", mm_ctl_url(d, false), "query", mm_ctl_url(d, true), "events",
+		mm_events_url(d));
+}
+
 void mm_ctl_stop(struct mm_daemon *d)
 {
 	struct mm_ctl *c = d->ctl;

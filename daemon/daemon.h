@@ -129,6 +129,8 @@ int mm_ctl_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_ctl_stop(struct mm_daemon *d);
 /* The endpoint as bound, NULL: none. */
 const char *mm_ctl_url(const struct mm_daemon *d, bool query);
+const char *mm_events_url(const struct mm_daemon *d);
+json_t *mm_ctl_endpoints(const struct mm_daemon *d); /* {"control","query","events"}, null: none */
 
 struct mm_reply {     /* what a handler hands back */
 	json_t *body; /* an object, taken by the caller; NULL means {} */

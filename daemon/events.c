@@ -95,6 +95,11 @@ bad:
 	return -1;
 }
 
+const char *mm_events_url(const struct mm_daemon *d)
+{
+	return d->events ? d->events->sock.url : NULL;
+}
+
 void mm_events_stop(struct mm_daemon *d)
 {
 	struct mm_events *e = d->events;
