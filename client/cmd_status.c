@@ -34,6 +34,15 @@ static void show_texts(const struct mm_cli *c, const json_t *t)
 		mm_num(t, "mean_bytes", 0), mm_str(t, "hash"));
 }
 
+static void show_models(const struct mm_cli *c, const json_t *b)
+{
+	static const char *const keys[] = { "scored", "gone" };
+	char list[128];
+	int64_t n = mm_int(b, "models", 0);
+	const char *some = n ? counts(b, keys, MM_COUNT(keys), "", list, sizeof list) : "";
+	line(c, "models", "%lld%s%s", (long long)n, *some ? ": " : "", some);
+}
+
 int mm_run_status(struct mm_cli *c, struct mm_err *err)
 {
 	static const char *const queue[] = { "running", "probing", "queued", "waiting", "failed" };
@@ -47,7 +56,7 @@ int mm_run_status(struct mm_cli *c, struct mm_err *err)
 	mm_format_duration(mm_num(b, "uptime_s", 0), up, sizeof up);
 	line(c, "daemon", "modelmapd %s at %s, up %s", mm_str(b, "version"), mm_conn_url(c->conn), up);
 	show_texts(c, json_object_get(b, "texts"));
-	line(c, "models", "%lld", (long long)mm_int(b, "models", 0));
+	show_models(c, b);
 	line(c, "queue", "%s", counts(json_object_get(b, "queue"), queue, MM_COUNT(queue), "empty", list, sizeof list));
 	int64_t epoch = mm_int(b, "epoch", 0);
 	if (epoch)

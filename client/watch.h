@@ -19,6 +19,7 @@ struct mm_watch {
 	bool polling, away;
 	struct mm_watch_job job[16];
 	size_t n_job;
+	bool dirty;  /* the live part is not as it should be */
 	int painted; /* lines of the live part on the screen */
 };
 

@@ -23,6 +23,7 @@ static void job_end(struct mm_watch *w, int64_t id)
 
 static void job_set(struct mm_watch *w, const json_t *j)
 {
+	w->dirty = true;
 	int64_t id = mm_int(j, "id", 0);
 	size_t i = 0;
 	if (strcmp(mm_str(j, "state"), "running") != 0) {
@@ -47,6 +48,7 @@ void mm_watch_jobs(struct mm_watch *w, const json_t *jobs)
 	const json_t *j;
 	size_t i;
 	w->n_job = 0;
+	w->dirty = true;
 	json_array_foreach (jobs, i, j)
 		job_set(w, j);
 }
@@ -58,13 +60,15 @@ static void wipe(struct mm_watch *w)
 	if (w->painted)
 		fprintf(w->cli->out, "\r\033[%dA\033[J", w->painted);
 	w->painted = 0;
+	w->dirty = true;
 }
 
 void mm_watch_paint(struct mm_watch *w)
 {
 	const struct mm_term *t = &w->cli->term;
-	if (t->tty && !w->cli->o.json) {
+	if (t->tty && !w->cli->o.json && w->dirty) {
 		wipe(w);
+		w->dirty = false;
 		for (size_t i = 0; i < w->n_job; i++) {
 			const struct mm_watch_job *j = &w->job[i];
 			char bar[4 * BAR + 1], name[256], eta[32] = "", rate[48] = "";
@@ -131,15 +135,11 @@ static void show_model(struct mm_watch *w, const json_t *e, const struct mm_even
 	line(w, h->time, word, mm_style_of_state(word), mm_str(e, "name"), more);
 }
 
-/* Running jobs have bars; only the beginning of one is worth a line where there are none. */
+/* The bars; what happens to a job is told by its model's events. */
 static void show_job(struct mm_watch *w, const json_t *e, const struct mm_event_head *h)
 {
-	size_t before = w->n_job;
+	(void)h;
 	job_set(w, e);
-	const char *state = mm_str(e, "state");
-	bool running = !strcmp(state, "running");
-	if (running ? !w->cli->term.tty && w->n_job > before : !strcmp(state, "failed") || !strcmp(state, "cancelled"))
-		line(w, h->time, state, mm_style_of_state(state), mm_str(e, "model"), mm_str(e, "reason"));
 }
 
 static void show_alert(struct mm_watch *w, const json_t *e, const struct mm_event_head *h)
