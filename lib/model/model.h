@@ -54,7 +54,10 @@ struct mm_ids { /* zero-initialise; free id with mm_free */
 	uint32_t *id;
 	size_t n, cap;
 };
-enum mm_tok_flags { MM_TOK_SPECIAL = 1 /* apply the post-processor's template (BOS, EOS...) */ };
+enum mm_tok_flags {
+	MM_TOK_SPECIAL = 1, /* apply the post-processor's template (BOS, EOS...) */
+	MM_TOK_PLAIN = 2,   /* special tokens written out in the text are plain text (else they become the token, as in the reference) */
+};
 
 /* `path`: a checkpoint directory or one that holds only a tokenizer (tokenizer.json, else tokenizer.model, else tiktoken or
  * RWKV vocabulary), a single tokenizer.json / tokenizer.model / vocabulary .txt / .tiktoken / .gguf. A checkpoint inside a run

@@ -83,7 +83,7 @@ static int encode_segment(const struct mm_tok *tok, struct tok_ctx *c, struct to
 		return -1;
 	if (!tok->added.normalized)
 		return tok_pres_run(tok, c, s, zero);
-	tok_added_iter_init(&it, &tok->added, tok->added.normalized, s);
+	tok_added_iter_init(&it, &tok->added, tok->added.normalized, s, c->plain);
 	while (tok_added_iter_next(&it, &sp)) {
 		struct tok_str part = { s.s + sp.from, sp.to - sp.from };
 		if (part.n && tok_pres_run(tok, c, part, zero > sp.from ? zero - sp.from : 0))
@@ -99,7 +99,7 @@ static int encode_text(const struct mm_tok *tok, struct tok_ctx *c, struct tok_s
 	struct tok_added_iter it;
 	struct tok_split sp;
 	uint32_t cp;
-	tok_added_iter_init(&it, &tok->added, tok->added.raw, text);
+	tok_added_iter_init(&it, &tok->added, tok->added.raw, text, c->plain);
 	while (tok_added_iter_next(&it, &sp)) {
 		struct tok_str part = { text.s + sp.from, sp.to - sp.from };
 		if (part.n && encode_segment(tok, c, part, sp.from ? 0 : tok_utf8(part.s, part.s + part.n, &cp)))
@@ -136,6 +136,7 @@ int mm_tok_encode(
 	if (!c)
 		return -1;
 	c->out = out;
+	c->plain = flags & MM_TOK_PLAIN;
 	if (flags & MM_TOK_SPECIAL)
 		rc = emit_all(c, tok->front, tok->n_front);
 	if (!rc)

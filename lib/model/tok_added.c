@@ -254,9 +254,9 @@ static size_t space_behind(struct tok_str t, size_t at)
 }
 
 void tok_added_iter_init(
-	struct tok_added_iter *it, const struct tok_added *a, const struct tok_ac *ac, struct tok_str text)
+	struct tok_added_iter *it, const struct tok_added *a, const struct tok_ac *ac, struct tok_str text, bool plain)
 {
-	*it = (struct tok_added_iter){ .a = a, .ac = ac, .text = text };
+	*it = (struct tok_added_iter){ .a = a, .ac = ac, .text = text, .plain = plain };
 }
 
 bool tok_added_iter_next(struct tok_added_iter *it, struct tok_split *out)
@@ -267,6 +267,8 @@ bool tok_added_iter_next(struct tok_added_iter *it, struct tok_split *out)
 		return false;
 	while (it->ac && (t = search(it, it->pos, &from, &to))) {
 		it->pos = to;
+		if (it->plain && t->special)
+			continue;
 		if (t->single_word && (word_before(it->text, from) || word_behind(it->text, to)))
 			continue;
 		if (t->lstrip && from > it->start)

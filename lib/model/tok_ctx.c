@@ -50,8 +50,9 @@ struct tok_ctx *tok_ctx_take(const struct mm_tok *tok, struct mm_err *err)
 	return c;
 }
 
-#define KEEP ((size_t)16 << 20) /* buffers above that are given back: one huge text must not hold its memory for ever  \
-				 */
+#define KEEP                                                                                                           \
+	((size_t)16 << 20) /* buffers above that are given back: one huge text must not hold its memory for ever       \
+			    */
 
 static void shrink_buf(struct mm_buf *b)
 {

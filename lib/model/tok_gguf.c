@@ -3,11 +3,12 @@
  *	tokenizer.ggml.model   becomes
  *	llama                  BPE over characters with byte fallback, merges from the scores; Prepend and Replace
  *	gpt2                   byte-level BPE, cut as tokenizer.ggml.pre says (tok_gguf_pre.c)
- *	bert                   WordPiece; stored as "▁word" for a beginning and "rest" for what follows: "word", "##rest"
- *	t5                     Unigram with the normalization table
- *	rwkv                   longest match; tokens stored with escapes
+ *	bert                   WordPiece; stored as "▁word" for a beginning and "rest" for what follows: "word",
+ *"##rest" t5                     Unigram with the normalization table rwkv                   longest match; tokens
+ *stored with escapes
  *
- * Control and user-defined tokens are added tokens, found in the text wherever they stand: the file does not carry their flags.
+ * Control and user-defined tokens are added tokens, found in the text wherever they stand: the file does not carry
+ *their flags.
  */
 #include "model/ckpt_priv.h"
 #include "model/tok_priv.h"
@@ -46,16 +47,17 @@ static int load(struct gv *v, struct mm_err *err)
 	const struct {
 		const char *key;
 		int64_t *id;
-	} ids[] = { { KEY("bos_token_id"), &v->bos }, { KEY("eos_token_id"), &v->eos }, { KEY("unknown_token_id"), &v->unk },
-		{ KEY("seperator_token_id"), &v->sep } };
+	} ids[] = { { KEY("bos_token_id"), &v->bos }, { KEY("eos_token_id"), &v->eos },
+		{ KEY("unknown_token_id"), &v->unk }, { KEY("seperator_token_id"), &v->sep } };
 	if (mm_gguf_get_array(v->g, KEY("tokens"), MM_GGUF_STRING, &v->tokens, err) ||
-		mm_gguf_get_ints(v->g, KEY("token_type"), &v->types, err) || mm_gguf_get_floats(v->g, KEY("scores"), &v->scores, err))
+		mm_gguf_get_ints(v->g, KEY("token_type"), &v->types, err) ||
+		mm_gguf_get_floats(v->g, KEY("scores"), &v->scores, err))
 		return -1;
 	if (!v->tokens.n || v->tokens.n > TOKENS_MAX)
 		return mm_fail(err, MM_EFORMAT, "tokenizer.ggml.tokens: %zu entries", v->tokens.n);
 	if ((v->types.n && v->types.n != v->tokens.n) || (v->scores.n && v->scores.n != v->tokens.n))
-		return mm_fail(err, MM_EFORMAT, "tokenizer.ggml: %zu tokens, %zu types, %zu scores", v->tokens.n, v->types.n,
-			v->scores.n);
+		return mm_fail(err, MM_EFORMAT, "tokenizer.ggml: %zu tokens, %zu types, %zu scores", v->tokens.n,
+			v->types.n, v->scores.n);
 	for (size_t i = 0; i < MM_COUNT(ids); i++) { /* beyond the vocabulary: not there */
 		*ids[i].id = -1;
 		if (mm_gguf_get_i64(v->g, ids[i].key, -1, UINT32_MAX, ids[i].id, err))
@@ -89,7 +91,8 @@ static int add_specials(struct gv *v, bool unknown_too, struct mm_err *err)
 		int type = type_of(v, i);
 		struct tok_added_token t = { .text = { (const uint8_t *)s, n }, .id = i, .special = type != USER };
 		t.norm = t.text;
-		if (n && (type == CONTROL || type == USER || (type == UNKNOWN && unknown_too)) && tok_added_put(&v->tok->added, &t, err))
+		if (n && (type == CONTROL || type == USER || (type == UNKNOWN && unknown_too)) &&
+			tok_added_put(&v->tok->added, &t, err))
 			return -1;
 	}
 	return tok_added_seal(&v->tok->added, err);
@@ -168,7 +171,8 @@ static int list_merges(struct gv *v, struct tok_bpe *b, const struct mm_gguf_arr
 		const char *sp = n > 1 ? memchr(s + 1, ' ', n - 1) : NULL;
 		uint32_t left, right, id;
 		if (!sp) {
-			rc = mm_fail(err, MM_EFORMAT, "merge %lu is not two tokens with a space between", (unsigned long)rank);
+			rc = mm_fail(err, MM_EFORMAT, "merge %lu is not two tokens with a space between",
+				(unsigned long)rank);
 			break;
 		}
 		tmp.len = 0;
@@ -182,7 +186,8 @@ static int list_merges(struct gv *v, struct tok_bpe *b, const struct mm_gguf_arr
 		right = tok_vocab_get(voc, (const uint8_t *)sp + 1, (size_t)(s + n - sp - 1));
 		id = tok_vocab_get(voc, tmp.data, tmp.len);
 		if (left == TOK_NONE || right == TOK_NONE || id == TOK_NONE)
-			rc = mm_fail(err, MM_EFORMAT, "merge %lu: its tokens are not all in the vocabulary", (unsigned long)rank);
+			rc = mm_fail(err, MM_EFORMAT, "merge %lu: its tokens are not all in the vocabulary",
+				(unsigned long)rank);
 		else
 			rc = tok_merges_put(&b->merges, left, right, rank, id, err);
 	}
@@ -195,8 +200,9 @@ static int open_gpt2(struct gv *v, struct mm_err *err)
 	struct mm_gguf_array merges = { 0 };
 	struct tok_str pre, architecture;
 	struct tok_bpe *b;
-	if (mm_gguf_get_array(v->g, KEY("merges"), MM_GGUF_STRING, &merges, err) || get_str(v->g, KEY("pre"), &pre, err) ||
-		get_str(v->g, "general.architecture", &architecture, err) || read_tokens(v, err))
+	if (mm_gguf_get_array(v->g, KEY("merges"), MM_GGUF_STRING, &merges, err) ||
+		get_str(v->g, KEY("pre"), &pre, err) || get_str(v->g, "general.architecture", &architecture, err) ||
+		read_tokens(v, err))
 		return -1;
 	b = new_bpe(v->tok, merges.n, err);
 	if (!b || list_merges(v, b, &merges, err) || tok_gguf_pre(v->tok, pre, architecture, &v->def, err))
@@ -269,15 +275,18 @@ static int add_table(struct gv *v, struct mm_err *err)
 
 static int open_t5(struct gv *v, struct mm_err *err)
 {
-	static const char folded[] = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},"
-				     "{\"type\":\"Metaspace\",\"replacement\":\"" TOK_META "\",\"prepend_scheme\":\"always\"}]}";
-	static const char plain[] = "{\"type\":\"Metaspace\",\"replacement\":\"" TOK_META "\",\"prepend_scheme\":\"always\"}";
+	static const char folded[] =
+		"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},"
+		"{\"type\":\"Metaspace\",\"replacement\":\"" TOK_META "\",\"prepend_scheme\":\"always\"}]}";
+	static const char plain[] =
+		"{\"type\":\"Metaspace\",\"replacement\":\"" TOK_META "\",\"prepend_scheme\":\"always\"}";
 	struct tok_unigram_opts opts = { .unk = v->unk };
 	bool fold = true;
 	double *score;
 	json_t *j;
 	int rc;
-	if (read_tokens(v, err) || mm_gguf_get_bool(v->g, KEY("remove_extra_whitespaces"), &fold, err) || add_table(v, err))
+	if (read_tokens(v, err) || mm_gguf_get_bool(v->g, KEY("remove_extra_whitespaces"), &fold, err) ||
+		add_table(v, err))
 		return -1;
 	score = read_scores(v, err);
 	if (!score)
@@ -330,7 +339,8 @@ static const struct {
 static int template(struct gv *v, struct mm_err *err)
 {
 	bool bos = v->def.bos, eos = v->def.eos, sep = v->def.sep;
-	if (mm_gguf_get_bool(v->g, KEY("add_bos_token"), &bos, err) || mm_gguf_get_bool(v->g, KEY("add_eos_token"), &eos, err) ||
+	if (mm_gguf_get_bool(v->g, KEY("add_bos_token"), &bos, err) ||
+		mm_gguf_get_bool(v->g, KEY("add_eos_token"), &eos, err) ||
 		mm_gguf_get_bool(v->g, KEY("add_sep_token"), &sep, err))
 		return -1;
 	v->tok->bos = v->bos;

@@ -1,7 +1,7 @@
 /* tok_gguf_pre.c - how texts are cut for each name that `tokenizer.ggml.pre` can have.
  *
- * GGUF files of byte-level vocabularies carry neither normalizer nor regex, only this name. A row gives the pipeline of the
- * tokenizer.json that the name stands for. A name that is not here is refused.
+ * GGUF files of byte-level vocabularies carry neither normalizer nor regex, only this name. A row gives the pipeline of
+ * the tokenizer.json that the name stands for. A name that is not here is refused.
  */
 #include "model/tok_priv.h"
 
@@ -17,40 +17,49 @@
 #define J_LINES	 "\\\\s*[\\\\r\\\\n]+|" J_SPACES
 #define J_UPPER	 "[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]"
 #define J_LOWER	 "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]"
-#define J_O200K(tail, digits)                                                                                               \
-	J_LEAD J_UPPER "*" J_LOWER "+" tail "|" J_LEAD J_UPPER "+" J_LOWER "*" tail "|" digits                            \
+#define J_O200K(tail, digits)                                                                                          \
+	J_LEAD J_UPPER "*" J_LOWER "+" tail "|" J_LEAD J_UPPER "+" J_LOWER "*" tail "|" digits                         \
 		       "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|" J_LINES
 #define J_ASCII_PUNCT "[!\\\"#$%&'()*+,\\\\-./:;<=>?@\\\\[\\\\\\\\\\\\]^_`{|}~]"
 
 /* Steps. */
-#define SEQ(steps)    "{\"type\":\"Sequence\",\"pretokenizers\":[" steps "]}"
-#define SPLIT(regex)  "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false}"
-#define BYTES	      "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
-#define GPT2	      "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
-#define DIGITS(each)  "{\"type\":\"Digits\",\"individual_digits\":" each "}"
-#define ONE(regex)    SEQ(SPLIT(regex) "," BYTES)
-#define LLAMA3	      ONE(J_FOLDED "|" J_WORDS "|\\\\p{N}{1,3}|" J_OTHER "|" J_LINES)
-#define QWEN2	      ONE(J_FOLDED "|" J_WORDS "|\\\\p{N}|" J_OTHER "|" J_LINES)
-#define STARCODER     SEQ(DIGITS("true") "," GPT2)
-#define BLOOM	      " ?[^(\\\\s|[.,!?…。，、।۔،])]+"
-#define DEEPSEEK3                                                                                                           \
-	SEQ(SPLIT("\\\\p{N}{1,3}") "," SPLIT("[一-龥぀-ゟ゠-ヿ]+") "," SPLIT(J_ASCII_PUNCT                                 \
-		"[A-Za-z]+|[^\\\\r\\\\n\\\\p{L}\\\\p{P}\\\\p{S}]?[\\\\p{L}\\\\p{M}]+| ?[\\\\p{P}\\\\p{S}]+[\\\\r\\\\n]*|"          \
-		J_LINES) "," BYTES)
-#define FALCON                                                                                                              \
-	SEQ("{\"type\":\"Punctuation\",\"behavior\":\"Contiguous\"}," GPT2 "," DIGITS("false") "," SPLIT("[0-9][0-9][0-9]"))
-#define DEEPSEEK_LLM                                                                                                        \
-	SEQ(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-"    \
-		"Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭ"        \
-		"Ꚁ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+") "," SPLIT("\\\\s?[!-/:-~！-／：-～‘-‟　-。]+") ","           \
-		SPLIT("\\\\s+$") "," SPLIT("[一-龥ࠀ-一가-퟿]+") "," DIGITS("true") "," BYTES)
-#define DEEPSEEK_CODER                                                                                                      \
-	SEQ(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?\\\\p{L}+") "," SPLIT("\\\\s?\\\\p{P}+") "," SPLIT("[一-龥ࠀ-一가-퟿]+") ","      \
-		DIGITS("true") "," BYTES)
-#define KIMI                                                                                                                \
-	ONE("[\\\\p{Han}]+|" J_LEAD "[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]*"                             \
-	    "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]+" J_FOLDED "?|" J_LEAD                                      \
-	    "[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]+"                                                 \
+#define SEQ(steps) "{\"type\":\"Sequence\",\"pretokenizers\":[" steps "]}"
+#define SPLIT(regex)                                                                                                   \
+	"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false}"
+#define BYTES	     "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
+#define GPT2	     "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
+#define DIGITS(each) "{\"type\":\"Digits\",\"individual_digits\":" each "}"
+#define ONE(regex)   SEQ(SPLIT(regex) "," BYTES)
+#define LLAMA3	     ONE(J_FOLDED "|" J_WORDS "|\\\\p{N}{1,3}|" J_OTHER "|" J_LINES)
+#define QWEN2	     ONE(J_FOLDED "|" J_WORDS "|\\\\p{N}|" J_OTHER "|" J_LINES)
+#define STARCODER    SEQ(DIGITS("true") "," GPT2)
+#define BLOOM	     " ?[^(\\\\s|[.,!?…。，、।۔،])]+"
+#define DEEPSEEK3                                                                                                      \
+	SEQ(SPLIT("\\\\p{N}{1,3}") "," SPLIT("[一-龥぀-ゟ゠-ヿ]+") "," SPLIT(                                    \
+		J_ASCII_PUNCT "[A-Za-z]+|[^\\\\r\\\\n\\\\p{L}\\\\p{P}\\\\p{S}]?[\\\\p{L}\\\\p{M}]+| "                  \
+			      "?[\\\\p{P}\\\\p{S}]+[\\\\r\\\\n]*|" J_LINES) "," BYTES)
+#define FALCON                                                                                                         \
+	SEQ("{\"type\":\"Punctuation\",\"behavior\":\"Contiguous\"}," GPT2                                             \
+	    "," DIGITS("false") "," SPLIT("[0-9][0-9][0-9]"))
+#define DEEPSEEK_LLM                                                                                                                                                                                                                               \
+	SEQ(SPLIT("[\\r\\n]") "," SPLIT(                                                                                                                                                                                                           \
+		"\\\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-"                                                                                                         \
+		"ᲺᲽ-"                                                                                                                                                                                                                          \
+		"Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-" \
+		"ⳮⳲⳳꙀ-ꙭ"                                                                                                                                                                                                                 \
+		"Ꚁ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]"                                                                                                  \
+		"+") "," SPLIT("\\\\s?[!-/:-~！-／：-～‘-‟　-。]+") "," SPLIT("\\\\s+$") "," SPLIT("[一-龥ࠀ-一가-퟿]"                                                                                                                       \
+												   "+") "," DIGITS("t"                                                                                                                             \
+														   "r"                                                                                                                             \
+														   "u"                                                                                                                             \
+														   "e") "," BYTES)
+#define DEEPSEEK_CODER                                                                                                 \
+	SEQ(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?\\\\p{L}+") "," SPLIT("\\\\s?\\\\p{P}+") "," SPLIT(                     \
+		"[一-龥ࠀ-一가-퟿]+") "," DIGITS("true") "," BYTES)
+#define KIMI                                                                                                           \
+	ONE("[\\\\p{Han}]+|" J_LEAD "[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]*"                   \
+	    "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]+" J_FOLDED "?|" J_LEAD                               \
+	    "[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]+"                                           \
 	    "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]*" J_FOLDED "?|\\\\p{N}{1,3}|" J_OTHER "|" J_LINES)
 
 enum { NFC = 1, IGNORE_MERGES = 2, BOS = 4, SEP = 8 };
@@ -100,7 +109,8 @@ static const struct {
 	{ "smaug-bpe", LLAMA3, IGNORE_MERGES },
 	{ "chatglm-bpe", LLAMA3, IGNORE_MERGES },
 	{ "glm4", LLAMA3, IGNORE_MERGES },
-	{ "minicpm5", SEQ(SPLIT("\\\\p{N}{1,3}") "," SPLIT(J_FOLDED "|" J_WORDS "|\\\\p{N}+|" J_OTHER "|" J_LINES) "," BYTES),
+	{ "minicpm5",
+		SEQ(SPLIT("\\\\p{N}{1,3}") "," SPLIT(J_FOLDED "|" J_WORDS "|\\\\p{N}+|" J_OTHER "|" J_LINES) "," BYTES),
 		IGNORE_MERGES },
 	{ "qwen2", QWEN2, NFC },
 	{ "deepseek-r1-qwen", QWEN2, NFC },
@@ -111,27 +121,45 @@ static const struct {
 	{ "hunyuan", QWEN2, 0 },
 	{ "solar-open", QWEN2, 0 },
 	{ "grok-2", QWEN2, 0 },
-	{ "qwen35", ONE(J_FOLDED "|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{L}\\\\p{M}]+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{M}\\\\p{N}]+"
-			"[\\\\r\\\\n]*|" J_LINES), NFC },
+	{ "qwen35",
+		ONE(J_FOLDED "|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{L}\\\\p{M}]+|\\\\p{N}| "
+			     "?[^\\\\s\\\\p{L}\\\\p{M}\\\\p{N}]+"
+			     "[\\\\r\\\\n]*|" J_LINES),
+		NFC },
 	{ "seed-coder", ONE(J_FOLDED "|" J_WORDS "|\\\\p{N}{1}| ?[^\\\\s\\\\p{L}\\\\p{N}\\\\r\\\\n]+|" J_LINES), 0 },
-	{ "bailingmoe", ONE("'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]++"
-			    "[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]|" J_SPACES), 0 },
-	{ "bailingmoe2", ONE("'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]++"
-			     "[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]|" J_SPACES), 0 },
-	{ "llada-moe", ONE("'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]++"
-			   "[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]|" J_SPACES), 0 },
-	{ "exaone-moe", ONE(J_FOLDED "|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?(?:\\\\p{L}\\\\p{M}*(?: \\\\p{L}\\\\p{M}*)*)+|\\\\p{N}"
-			    "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]?|\\\\s*[\\\\r\\\\n]|" J_SPACES), NFC },
+	{ "bailingmoe",
+		ONE("'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}+|\\\\p{N}| "
+		    "?[^\\\\s\\\\p{L}\\\\p{N}]++"
+		    "[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]|" J_SPACES),
+		0 },
+	{ "bailingmoe2",
+		ONE("'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}+|\\\\p{N}| "
+		    "?[^\\\\s\\\\p{L}\\\\p{N}]++"
+		    "[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]|" J_SPACES),
+		0 },
+	{ "llada-moe",
+		ONE("'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}+|\\\\p{N}| "
+		    "?[^\\\\s\\\\p{L}\\\\p{N}]++"
+		    "[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]|" J_SPACES),
+		0 },
+	{ "exaone-moe",
+		ONE(J_FOLDED "|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?(?:\\\\p{L}\\\\p{M}*(?: \\\\p{L}\\\\p{M}*)*)+|\\\\p{N}"
+			     "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]?|\\\\s*[\\\\r\\\\n]|" J_SPACES),
+		NFC },
 	{ "gpt-4o", ONE(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")), 0 },
 	{ "llama4", ONE(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")), 0 },
 	{ "kanana2", ONE(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")), 0 },
 	{ "minimax-m2", ONE(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")), 0 },
 	{ "granite-embed-multi-97m", ONE(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")), IGNORE_MERGES },
 	{ "tekken", ONE(J_O200K("", "\\\\p{N}")), IGNORE_MERGES | BOS },
-	{ "tiny_aya", SEQ(SPLIT("\\\\d{1,3}(?=(?:\\\\d{3})*\\\\b)") "," SPLIT(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")) "," BYTES),
+	{ "tiny_aya",
+		SEQ(SPLIT("\\\\d{1,3}(?=(?:\\\\d{3})*\\\\b)") "," SPLIT(
+			J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")) "," BYTES),
 		0 },
 	{ "cohere2moe",
-		SEQ(SPLIT("\\\\d{1,3}(?=(?:\\\\d{3})*\\\\b)") "," SPLIT(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")) "," BYTES), 0 },
+		SEQ(SPLIT("\\\\d{1,3}(?=(?:\\\\d{3})*\\\\b)") "," SPLIT(
+			J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")) "," BYTES),
+		0 },
 	{ "kimi-k2", KIMI, 0 },
 	{ "deepseek-llm", DEEPSEEK_LLM, 0 },
 	{ "deepseek-coder", DEEPSEEK_CODER, 0 },
@@ -144,16 +172,20 @@ static const struct {
 	{ "poro-chat", ONE(BLOOM), 0 },
 	{ "viking", SEQ(SPLIT(BLOOM) "," DIGITS("true") "," BYTES), 0 },
 	{ "superbpe", SEQ(SPLIT("\\\\p{N}+") "," SPLIT("(?=(\\\\d{3})+(?!\\\\d))") "," BYTES), 0 },
-	{ "chameleon", SEQ(SPLIT("<sentinel:[0-9]+>") "," SPLIT("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z") "," SPLIT("([\\\\t\\\\n]|    |  )")
-			   "," DIGITS("true") ",{\"type\":\"Punctuation\",\"behavior\":\"Isolated\"}," GPT2), BOS },
+	{ "chameleon",
+		SEQ(SPLIT("<sentinel:[0-9]+>") "," SPLIT("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z") "," SPLIT(
+			"([\\\\t\\\\n]|    |  )") "," DIGITS("true") ",{\"type\":\"Punctuation\",\"behavior\":"
+								     "\"Isolated\"}," GPT2),
+		BOS },
 };
 
 /* Files of the first years have no name ("default" is what the converter wrote when it did not know either). */
 static const struct {
 	const char *architecture, *name;
-} older[] = { { "falcon", "falcon" }, { "starcoder", "starcoder" }, { "starcoder2", "starcoder" }, { "refact", "refact" },
-	{ "bloom", "bloom" }, { "mpt", "mpt" }, { "gptneox", "mpt" }, { "olmo", "olmo" }, { "qwen", "qwen2" }, { "qwen2", "qwen2" },
-	{ "qwen2moe", "qwen2" }, { "stablelm", "gpt-2" }, { "command-r", "command-r" }, { "dbrx", "dbrx" } };
+} older[] = { { "falcon", "falcon" }, { "starcoder", "starcoder" }, { "starcoder2", "starcoder" },
+	{ "refact", "refact" }, { "bloom", "bloom" }, { "mpt", "mpt" }, { "gptneox", "mpt" }, { "olmo", "olmo" },
+	{ "qwen", "qwen2" }, { "qwen2", "qwen2" }, { "qwen2moe", "qwen2" }, { "stablelm", "gpt-2" },
+	{ "command-r", "command-r" }, { "dbrx", "dbrx" } };
 
 int tok_gguf_pre(struct mm_tok *tok, struct tok_str name, struct tok_str architecture, struct tok_gguf_defaults *out,
 	struct mm_err *err)

@@ -148,7 +148,8 @@ static void note(const struct tok_merges *m, struct tok_ctx *c, const struct tok
 }
 
 /* Room was made for all pushes: a merge takes one symbol away and adds at most two entries. */
-static void push(struct heap *h, const struct tok_merges *m, struct tok_ctx *c, uint32_t left, uint32_t right, size_t pos)
+static void push(
+	struct heap *h, const struct tok_merges *m, struct tok_ctx *c, uint32_t left, uint32_t right, size_t pos)
 {
 	const struct tok_merge *p = tok_merges_get(m, left, right);
 	struct tok_heap_entry x;

@@ -1,23 +1,25 @@
 /* tok_pair.c - vocab.json with merges.txt: tokenizers that were saved before tokenizer.json, all byte-level BPE.
  *
- * How texts are cut follows from tokenizer_class in tokenizer_config.json; a class that is not in the table is refused. Special
- * tokens come from tokenizer_config.json and added_tokens.json beside it.
+ * How texts are cut follows from tokenizer_class in tokenizer_config.json; a class that is not in the table is refused.
+ * Special tokens come from tokenizer_config.json and added_tokens.json beside it.
  */
 #include "model/tok_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define GPT2 "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
+#define GPT2	   "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
 #define GPT2_SPACE "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":true}"
-#define QWEN2                                                                                                               \
-	"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|"   \
-	"[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|"         \
-	"\\\\s+(?!\\\\S)|\\\\s+\"},\"behavior\":\"Isolated\",\"invert\":false},"                                               \
+#define QWEN2                                                                                                          \
+	"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i:'s|'t|'re|'ve|'m|" \
+	"'ll|'d)|"                                                                                                     \
+	"[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| "                                                           \
+	"?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|"                                                 \
+	"\\\\s+(?!\\\\S)|\\\\s+\"},\"behavior\":\"Isolated\",\"invert\":false},"                                       \
 	"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}"
 
 static const struct {
-	const char *class; /* without "Fast" */
+	const char *class;	     /* without "Fast" */
 	const char *pre, *pre_space; /* pre_space: with add_prefix_space */
 	bool nfc, roberta;
 } classes[] = {
@@ -96,7 +98,7 @@ static int added_file(struct mm_tok *tok, const char *dir, struct mm_err *err)
 	mm_free(path);
 	if (!j)
 		return none.code == MM_ENOENT ? 0 : mm_fail(err, none.code, "%s", none.text);
-	json_object_foreach(j, key, v) {
+	json_object_foreach (j, key, v) {
 		struct tok_added_token t = { .text = { (const uint8_t *)key, strlen(key) } };
 		json_int_t id = json_is_integer(v) ? json_integer_value(v) : -1;
 		t.norm = t.text;
@@ -114,8 +116,8 @@ static int added_file(struct mm_tok *tok, const char *dir, struct mm_err *err)
 
 static int added(struct mm_tok *tok, const char *dir, const json_t *conf, struct mm_err *err)
 {
-	static const char *const name[] = { "bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token",
-		"mask_token" };
+	static const char *const name[] = { "bos_token", "eos_token", "unk_token", "pad_token", "cls_token",
+		"sep_token", "mask_token" };
 	if (tok_added_decoder(tok, conf, err) || added_file(tok, dir, err))
 		return -1;
 	for (size_t i = 0; i < MM_COUNT(name); i++) {
@@ -167,7 +169,8 @@ static int pipeline(struct mm_tok *tok, const json_t *conf, bool *roberta, struc
 	bool space = false;
 	json_t *j;
 	int rc;
-	if (mm_json_get_str(conf, "tokenizer_class", &class, err) || mm_json_get_bool(conf, "add_prefix_space", &space, err))
+	if (mm_json_get_str(conf, "tokenizer_class", &class, err) ||
+		mm_json_get_bool(conf, "add_prefix_space", &space, err))
 		return -1;
 	n = strlen(class);
 	if (n > 4 && !strcmp(class + n - 4, "Fast"))
@@ -175,12 +178,13 @@ static int pipeline(struct mm_tok *tok, const json_t *conf, bool *roberta, struc
 	while (i < MM_COUNT(classes) && (strlen(classes[i].class) != n || strncmp(classes[i].class, class, n)))
 		i++;
 	if (i == MM_COUNT(classes))
-		return mm_fail(err, MM_EUNSUPPORTED, "tokenizer_class '%s' with vocab.json and merges.txt is not known", class);
+		return mm_fail(err, MM_EUNSUPPORTED, "tokenizer_class '%s' with vocab.json and merges.txt is not known",
+			class);
 	*roberta = classes[i].roberta;
 	if (classes[i].nfc && tok_norms_add_nfc(&tok->norms, err))
 		return -1;
-	j = mm_json_parse(space ? classes[i].pre_space : classes[i].pre, strlen(space ? classes[i].pre_space : classes[i].pre),
-		"pre-tokenizer", err);
+	j = mm_json_parse(space ? classes[i].pre_space : classes[i].pre,
+		strlen(space ? classes[i].pre_space : classes[i].pre), "pre-tokenizer", err);
 	rc = j ? tok_pres_parse(&tok->pres, j, 0, err) : -1;
 	json_decref(j);
 	return rc;
@@ -201,7 +205,8 @@ int tok_open_pair(struct mm_tok *tok, struct tok_source *src, const json_t *conf
 		rc = mm_fail(err, MM_ENOMEM, "out of memory");
 	if (!rc && (read_vocab(tok, src->part[0], err) || read_merges(tok, b, src->part[1], err) ||
 			   pipeline(tok, conf, &roberta, err) || tok_pipeline_seal(tok, err) ||
-			   added(tok, src->dir, conf, err) || tok_added_seal(&tok->added, err) || template(tok, conf, roberta, err)))
+			   added(tok, src->dir, conf, err) || tok_added_seal(&tok->added, err) ||
+			   template(tok, conf, roberta, err)))
 		rc = -1;
 	json_decref(none);
 	return rc;

@@ -326,9 +326,10 @@ struct tok_added_iter {
 	const struct tok_ac *ac;
 	struct tok_str text;
 	size_t pos, start;
+	bool plain; /* special ones are passed over */
 };
 void tok_added_iter_init(
-	struct tok_added_iter *it, const struct tok_added *a, const struct tok_ac *ac, struct tok_str text);
+	struct tok_added_iter *it, const struct tok_added *a, const struct tok_ac *ac, struct tok_str text, bool plain);
 bool tok_added_iter_next(struct tok_added_iter *it, struct tok_split *out); /* false: the text's end was handed out */
 
 /* ---- models ---- */
@@ -350,7 +351,8 @@ struct tok_merges {
 	struct tok_merge *slot;
 	size_t n_slot, n; /* n_slot a power of two, at most half full */
 	uint64_t seed;
-	const uint8_t *watch; /* [id] not NULL: note in ctx.unused from what a TOK_SPM_UNUSED piece could last be made */
+	const uint8_t
+		*watch; /* [id] not NULL: note in ctx.unused from what a TOK_SPM_UNUSED piece could last be made */
 };
 int tok_merges_init(struct tok_merges *m, size_t expect, struct mm_err *err) MM_MUST_CHECK;
 void tok_merges_fini(struct tok_merges *m);
@@ -423,7 +425,7 @@ extern const struct tok_model_ops tok_rwkv_ops;
 int tok_rwkv_begin(struct mm_tok *tok, size_t expect, struct mm_err *err) MM_MUST_CHECK;
 int tok_rwkv_add(struct mm_tok *tok, struct tok_str bytes, uint32_t id, struct mm_err *err) MM_MUST_CHECK;
 bool tok_python_literal(struct tok_str s, struct mm_buf *out); /* appends; false: it is none */
-bool tok_escaped_bytes(struct tok_str s, struct mm_buf *out); /* the same without quotes: UTF-8, and \\xHH for bytes */
+bool tok_escaped_bytes(struct tok_str s, struct mm_buf *out);  /* the same without quotes: UTF-8, and \\xHH for bytes */
 bool tok_line_next(struct tok_str *rest, struct tok_str *line); /* without its LF; false at the end */
 
 struct tok_trie; /* bytes -> value; longest and all prefixes */
@@ -435,16 +437,15 @@ uint32_t tok_trie_value(const struct tok_trie *t, uint32_t node);	    /* TOK_NON
 
 /* tok_spm.c: SentencePiece's own normalization and BPE; tok_spm_file.c reads the file */
 enum tok_spm_kind { TOK_SPM_UNIGRAM = 1, TOK_SPM_BPE, TOK_SPM_WORD, TOK_SPM_CHAR };
-enum tok_spm_type {
-	TOK_SPM_NORMAL = 1, TOK_SPM_UNKNOWN, TOK_SPM_CONTROL, TOK_SPM_USER, TOK_SPM_UNUSED, TOK_SPM_BYTE
-};
+enum tok_spm_type { TOK_SPM_NORMAL = 1, TOK_SPM_UNKNOWN, TOK_SPM_CONTROL, TOK_SPM_USER, TOK_SPM_UNUSED, TOK_SPM_BYTE };
 struct tok_spm {
 	enum tok_spm_kind kind;
-	bool dummy, fold, escape, suffix; /* a space in front (behind: suffix), extra white space removed, U+2581 for spaces */
+	bool dummy, fold, escape,
+		suffix; /* a space in front (behind: suffix), extra white space removed, U+2581 for spaces */
 	bool byte_fallback, has_unused;
-	bool cut;	  /* see tok_bpe */
+	bool cut; /* see tok_bpe */
 	uint8_t *glue;
-	uint8_t *type;	  /* [n] enum tok_spm_type */
+	uint8_t *type; /* [n] enum tok_spm_type */
 	size_t n;
 	uint32_t unk, byte_id[256];
 	struct tok_charsmap *map;
@@ -484,6 +485,7 @@ struct tok_ctx {
 	const struct mm_tok *tok;
 	struct mm_ids *out;
 	struct mm_err *err;
+	bool plain; /* MM_TOK_PLAIN */
 	struct tok_word *cache;
 	uint64_t seed;
 	struct mm_buf norm[2]; /* normalizers write to one while they read the other */

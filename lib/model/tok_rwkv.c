@@ -1,8 +1,9 @@
-/* tok_rwkv.c - RWKV World: a text is cut into the longest vocabulary entry at each place, on bytes, with no pre-tokenizer.
+/* tok_rwkv.c - RWKV World: a text is cut into the longest vocabulary entry at each place, on bytes, with no
+ * pre-tokenizer.
  *
- * The vocabulary is a text file, one entry a line, LF or CRLF:  id, a space, a Python literal ('...', "..." or b'...'), a space,
- * its length in bytes. The literal may hold spaces: it lies between the first and the last one. Ids have gaps and begin at
- * 1; 0 is the end of a text and is not listed.
+ * The vocabulary is a text file, one entry a line, LF or CRLF:  id, a space, a Python literal ('...', "..." or b'...'),
+ * a space, its length in bytes. The literal may hold spaces: it lies between the first and the last one. Ids have gaps
+ * and begin at 1; 0 is the end of a text and is not listed.
  */
 #include "model/tok_priv.h"
 

@@ -9,8 +9,8 @@
  *	CHAR | code point    a character that is no piece itself, but may be part of one
  *	FROZEN | id          a user-defined piece found in the text: never joined
  *
- * Words are cut apart in front of U+2581 where no piece forbids it (see tok_bpe.c); a model with UNUSED pieces is not cut,
- * since those are taken apart again into what they were last joined from, anywhere in the text.
+ * Words are cut apart in front of U+2581 where no piece forbids it (see tok_bpe.c); a model with UNUSED pieces is not
+ *cut, since those are taken apart again into what they were last joined from, anywhere in the text.
  *
  * Control pieces written out in a text are plain text here.
  */
@@ -137,7 +137,8 @@ int tok_spm_pairs(struct tok_spm *m, const struct tok_vocab *v, const uint32_t *
 				continue;
 			left = symbol_of(m, v, s, k);
 			right = symbol_of(m, v, s + k, e->len - k);
-			if (left != TOK_NONE && right != TOK_NONE && tok_merges_put(&m->merges, left, right, rank[e->id], e->id, err))
+			if (left != TOK_NONE && right != TOK_NONE &&
+				tok_merges_put(&m->merges, left, right, rank[e->id], e->id, err))
 				return -1;
 		}
 	}
@@ -172,7 +173,8 @@ static int put_piece(const struct tok_spm *m, struct tok_ctx *c, uint32_t id, bo
 			continue;
 		}
 		id &= ~FROZEN;
-		if (m->type[id] == TOK_SPM_UNUSED && c->unused && c->unused[2 * id] != TOK_NONE && n + 2 <= MM_COUNT(stack)) {
+		if (m->type[id] == TOK_SPM_UNUSED && c->unused && c->unused[2 * id] != TOK_NONE &&
+			n + 2 <= MM_COUNT(stack)) {
 			stack[n++] = c->unused[2 * id + 1];
 			stack[n++] = c->unused[2 * id];
 			continue;
@@ -184,7 +186,8 @@ static int put_piece(const struct tok_spm *m, struct tok_ctx *c, uint32_t id, bo
 	return 0;
 }
 
-static int symbols(const struct tok_spm *m, const struct mm_tok *tok, struct tok_ctx *c, struct tok_str s, size_t *n_sym)
+static int symbols(
+	const struct tok_spm *m, const struct mm_tok *tok, struct tok_ctx *c, struct tok_str s, size_t *n_sym)
 {
 	size_t n = 0;
 	if (mm_grow(&c->sym, &c->sym_cap, s.n + 1, sizeof(*c->sym), c->err))

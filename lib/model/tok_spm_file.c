@@ -1,10 +1,10 @@
 /* tok_spm_file.c - reads a SentencePiece model file: a protocol buffer.
  *
- *	ModelProto: 1 pieces { 1 text, 2 score (f32), 3 type }, 2 trainer { 3 kind, 24 suffix, 35 byte fallback, 45-47 names },
- *	            3 normalizer { 2 table, 3 dummy prefix, 4 remove extra spaces, 5 escape spaces }
+ *	ModelProto: 1 pieces { 1 text, 2 score (f32), 3 type }, 2 trainer { 3 kind, 24 suffix, 35 byte fallback, 45-47
+ *names }, 3 normalizer { 2 table, 3 dummy prefix, 4 remove extra spaces, 5 escape spaces }
  *
- * Unknown fields are skipped, as the format demands. Without a tokenizer_config.json the template is: BOS in front if the
- * model has one.
+ * Unknown fields are skipped, as the format demands. Without a tokenizer_config.json the template is: BOS in front if
+ *the model has one.
  */
 #include "model/tok_priv.h"
 
@@ -331,8 +331,10 @@ bool tok_spm_looks(struct tok_str s)
 
 int tok_open_spm(struct mm_tok *tok, struct tok_source *src, const json_t *conf, struct mm_err *err)
 {
-	static const char *const class[] = { [TOK_SPM_UNIGRAM] = "spm-unigram", [TOK_SPM_BPE] = "spm-bpe",
-		[TOK_SPM_WORD] = "spm-word", [TOK_SPM_CHAR] = "spm-char" };
+	static const char *const class[] = { [TOK_SPM_UNIGRAM] = "spm-unigram",
+		[TOK_SPM_BPE] = "spm-bpe",
+		[TOK_SPM_WORD] = "spm-word",
+		[TOK_SPM_CHAR] = "spm-char" };
 	struct spm_file sf = { .v = &tok->vocab, .bos = TOK_LIT("<s>"), .eos = TOK_LIT("</s>") };
 	json_t *none = NULL;
 	int rc;

@@ -1,10 +1,11 @@
 /* tok_tiktoken.c - tiktoken files: one token a line, base64 of its bytes, a space, its rank, which is its id.
  *
- * The file does not say how texts are cut. That comes from tokenizer_config.json ("pat_str"), or from which vocabulary it is:
- * the published ones are told by their number of ranks. Any other is refused: a guessed pattern would give wrong ids
- * without anybody noticing.
+ * The file does not say how texts are cut. That comes from tokenizer_config.json ("pat_str"), or from which vocabulary
+ * it is: the published ones are told by their number of ranks. Any other is refused: a guessed pattern would give wrong
+ * ids without anybody noticing.
  *
- * A piece that is a token as a whole is that token; else neighbours are joined whose bytes together have the lowest rank.
+ * A piece that is a token as a whole is that token; else neighbours are joined whose bytes together have the lowest
+ * rank.
  */
 #include "model/tok_priv.h"
 
@@ -12,13 +13,15 @@
 #include <string.h>
 
 #define FOLDED "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define CL(digits)                                                                                                          \
-	FOLDED "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CL(digits)                                                                                                     \
+	FOLDED "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| "                                                           \
+							"?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LEAD  "[^\\r\\n\\p{L}\\p{N}]?"
 
-static const char *const cl100k_specials[] = { "<|endoftext|>", NULL, "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>" };
+static const char *const cl100k_specials[] = { "<|endoftext|>", NULL, "<|fim_prefix|>", "<|fim_middle|>",
+	"<|fim_suffix|>" };
 static const char *const qwen_specials[] = { "<|endoftext|>", "<|im_start|>", "<|im_end|>" };
 static const char *const gpt2_specials[] = { "<|endoftext|>" };
 static const char *const llama3_specials[] = { "<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>",
@@ -37,14 +40,19 @@ static const struct known {
 	{ "llama-3", 128000, CL("\\p{N}{1,3}"), llama3_specials, MM_COUNT(llama3_specials), 0, 1 },
 	{ "qwen", 151643, CL("\\p{N}"), qwen_specials, MM_COUNT(qwen_specials), -1, 0 },
 	{ "cl100k_base", 100256, CL("\\p{N}{1,3}"), cl100k_specials, MM_COUNT(cl100k_specials), -1, -1 },
-	{ "o200k_base", 199998, LEAD UPPER "*" LOWER "+" FOLDED "?|" LEAD UPPER "+" LOWER "*" FOLDED "?|\\p{N}{1,3}"
-		"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", gpt2_specials, 0, -1, -1 },
-	{ "gpt2", 50256, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", gpt2_specials, 1,
-		-1, 0 },
-	{ "kimi", 163584, "[\\p{Han}]+|" LEAD "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*"
-		"[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+" FOLDED "?|" LEAD "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+"
+	{ "o200k_base", 199998,
+		LEAD UPPER "*" LOWER "+" FOLDED "?|" LEAD UPPER "+" LOWER "*" FOLDED "?|\\p{N}{1,3}"
+			   "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+		gpt2_specials, 0, -1, -1 },
+	{ "gpt2", 50256, "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+		gpt2_specials, 1, -1, 0 },
+	{ "kimi", 163584,
+		"[\\p{Han}]+|" LEAD "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*"
+		"[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+" FOLDED "?|" LEAD
+		"[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]+"
 		"[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*" FOLDED "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-		"|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", NULL, 0, -1, -1 },
+		"|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+		NULL, 0, -1, -1 },
 };
 
 /* "aGk= 4711" */
@@ -145,18 +153,21 @@ int tok_added_decoder(struct mm_tok *tok, const json_t *conf, struct mm_err *err
 {
 	const json_t *all = json_object_get(conf, "added_tokens_decoder"), *one;
 	const char *key;
-	json_object_foreach((json_t *)all, key, one) {
+	json_object_foreach ((json_t *)all, key, one) {
 		const json_t *content = json_object_get(one, "content");
 		struct tok_added_token t = { .special = true };
 		char *end;
 		unsigned long long id = strtoull(key, &end, 10);
 		if (*end || end == key || id > TOK_ID_MAX || !json_is_string(content))
 			return mm_fail(err, MM_EFORMAT, "added_tokens_decoder: '%s'", key);
-		if (mm_json_get_bool(one, "single_word", &t.single_word, err) || mm_json_get_bool(one, "lstrip", &t.lstrip, err) ||
-			mm_json_get_bool(one, "rstrip", &t.rstrip, err) || mm_json_get_bool(one, "special", &t.special, err) ||
+		if (mm_json_get_bool(one, "single_word", &t.single_word, err) ||
+			mm_json_get_bool(one, "lstrip", &t.lstrip, err) ||
+			mm_json_get_bool(one, "rstrip", &t.rstrip, err) ||
+			mm_json_get_bool(one, "special", &t.special, err) ||
 			mm_json_get_bool(one, "normalized", &t.normalized, err))
 			return -1;
-		t.text = t.norm = (struct tok_str){ (const uint8_t *)json_string_value(content), json_string_length(content) };
+		t.text = t.norm =
+			(struct tok_str){ (const uint8_t *)json_string_value(content), json_string_length(content) };
 		t.id = (uint32_t)id;
 		if (t.text.n && tok_added_put(&tok->added, &t, err))
 			return -1;
@@ -169,7 +180,8 @@ static int specials(struct mm_tok *tok, const struct known *k, const json_t *con
 	if (json_object_size(json_object_get(conf, "added_tokens_decoder")))
 		return tok_added_decoder(tok, conf, err);
 	for (size_t i = 0; k && i < k->n_special; i++)
-		if (k->special[i] && add_special(tok, k->special[i], strlen(k->special[i]), k->n_rank + (uint32_t)i, err))
+		if (k->special[i] &&
+			add_special(tok, k->special[i], strlen(k->special[i]), k->n_rank + (uint32_t)i, err))
 			return -1;
 	for (uint32_t i = 12; k && !strcmp(k->name, "llama-3") && i < 256; i++) {
 		char text[40];
@@ -192,7 +204,8 @@ int tok_open_tiktoken(struct mm_tok *tok, struct tok_source *src, const json_t *
 			k = &known[i];
 	if (!pattern && !k)
 		return mm_fail(err, MM_EUNSUPPORTED,
-			"tiktoken vocabulary of %zu ranks is not known, and tokenizer_config.json has no pat_str", tok->vocab.n);
+			"tiktoken vocabulary of %zu ranks is not known, and tokenizer_config.json has no pat_str",
+			tok->vocab.n);
 	if (tok_pres_add_regex(&tok->pres, pattern ? pattern : k->pattern, err) || specials(tok, k, conf, err) ||
 		tok_added_seal(&tok->added, err) || tok_pipeline_seal(tok, err))
 		return -1;
