@@ -47,6 +47,68 @@ const char *mm_key_type_help(const struct mm_key_row *k)
 	return help[k->type];
 }
 
+/* ---- numbers as text ---- */
+
+/* The shortest text that reads back as the same number. */
+static void put_number(struct mm_buf *b, double v)
+{
+	char text[40];
+	for (int digits = 1; digits <= 17; digits++) {
+		snprintf(text, sizeof text, "%.*g", digits, v);
+		if (strtod(text, NULL) == v)
+			break;
+	}
+	mm_buf_str(b, text);
+}
+
+/* Exact where it can be: the largest unit that divides it, else as many digits as it takes. */
+static void put_duration(struct mm_buf *b, double s)
+{
+	static const struct {
+		const char *unit;
+		double seconds;
+	} units[] = { { "d", 86400 }, { "h", 3600 }, { "m", 60 }, { "s", 1 } };
+	for (size_t i = 0; s > 0 && i < MM_COUNT(units); i++) {
+		double n = s / units[i].seconds;
+		if (n == floor(n)) {
+			mm_buf_printf(b, "%.0f%s", n, units[i].unit);
+			return;
+		}
+	}
+	put_number(b, s);
+	mm_buf_str(b, "s");
+}
+
+static void put_size(struct mm_buf *b, uint64_t v)
+{
+	static const char units[] = "TGMK";
+	for (unsigned i = 0; v && i < 4; i++) {
+		uint64_t unit = UINT64_C(1) << (40 - 10 * i);
+		if (v % unit == 0) {
+			mm_buf_printf(b, "%llu%c", (unsigned long long)(v / unit), units[i]);
+			return;
+		}
+	}
+	mm_buf_printf(b, "%llu", (unsigned long long)v);
+}
+
+static void put_value(struct mm_buf *b, const struct mm_key_row *k, double v)
+{
+	if (k->type == MM_K_DURATION)
+		put_duration(b, v);
+	else if (k->type == MM_K_SIZE)
+		put_size(b, (uint64_t)v);
+	else
+		put_number(b, v);
+}
+
+void mm_key_range(const struct mm_key_row *k, const char *between, struct mm_buf *b)
+{
+	put_value(b, k, k->min);
+	mm_buf_str(b, between);
+	put_value(b, k, k->max);
+}
+
 /* ---- text to value ---- */
 
 /* Numbers as people write them: no hexadecimal, no "inf", no space. */
@@ -65,19 +127,10 @@ static bool number_of(const char *s, double *v)
 static int out_of_range(const struct mm_key_row *k, const char *text, struct mm_err *err)
 {
 	struct mm_buf b = { 0 };
-	char lo[32], hi[32];
-	if (k->type == MM_K_DURATION) {
-		mm_format_duration(k->min, lo, sizeof lo);
-		mm_format_duration(k->max, hi, sizeof hi);
-	} else if (k->type == MM_K_SIZE) {
-		mm_format_size((uint64_t)k->min, lo, sizeof lo);
-		mm_format_size((uint64_t)k->max, hi, sizeof hi);
-	} else {
-		snprintf(lo, sizeof lo, "%g", k->min);
-		snprintf(hi, sizeof hi, "%g", k->max);
-	}
+	mm_key_range(k, " .. ", &b);
+	mm_fail(err, MM_EINVAL, "%.60s is outside %s", text, b.data ? (const char *)b.data : "the range");
 	mm_buf_fini(&b);
-	return mm_fail(err, MM_EINVAL, "%s is outside %s .. %s", text, lo, hi);
+	return -1;
 }
 
 static int set_number(struct mm_config *c, const struct mm_key_row *k, const char *text, struct mm_err *err)
@@ -158,10 +211,10 @@ static int set_item(struct mm_config *c, const struct mm_key_row *k, const char 
 static int set_text(struct mm_config *c, const struct mm_key_row *k, const char *text, struct mm_err *err)
 {
 	char **at = mm_key_at(c, k), *copy = NULL;
-	if (!text[0] && !(k->flags & MM_K_EMPTY))
-		return mm_fail(err, MM_EINVAL, "expected %s, found nothing", mm_key_type_help(k));
 	if (k->type == MM_K_WORD && word_of(k, text, err) < 0)
 		return -1;
+	if (!text[0] && !(k->flags & MM_K_EMPTY))
+		return mm_fail(err, MM_EINVAL, "expected %s, found nothing", mm_key_type_help(k));
 	if (k->type == MM_K_ENDPOINT && text[0] && strncmp(text, "ipc://", 6) && strncmp(text, "tcp://", 6))
 		return mm_fail(err, MM_EINVAL, "expected %s, found \"%.60s\"", mm_key_type_help(k), text);
 	if (text[0] && !(copy = mm_strdup(text, err)))
@@ -221,48 +274,6 @@ void mm_key_clear(struct mm_config *c, const struct mm_key_row *k)
 }
 
 /* ---- value to text ---- */
-
-/* Exact where it can be: the largest unit that divides it, else as many digits as it takes. */
-static void put_duration(struct mm_buf *b, double s)
-{
-	static const struct {
-		const char *unit;
-		double seconds;
-	} units[] = { { "d", 86400 }, { "h", 3600 }, { "m", 60 }, { "s", 1 } };
-	for (size_t i = 0; s > 0 && i < MM_COUNT(units); i++) {
-		double n = s / units[i].seconds;
-		if (n == floor(n)) {
-			mm_buf_printf(b, "%.0f%s", n, units[i].unit);
-			return;
-		}
-	}
-	mm_buf_printf(b, "%.17gs", s);
-}
-
-static void put_size(struct mm_buf *b, uint64_t v)
-{
-	static const char units[] = "TGMK";
-	for (unsigned i = 0; v && i < 4; i++) {
-		uint64_t unit = UINT64_C(1) << (40 - 10 * i);
-		if (v % unit == 0) {
-			mm_buf_printf(b, "%llu%c", (unsigned long long)(v / unit), units[i]);
-			return;
-		}
-	}
-	mm_buf_printf(b, "%llu", (unsigned long long)v);
-}
-
-/* The shortest text that reads back as the same number. */
-static void put_number(struct mm_buf *b, double v)
-{
-	char text[40];
-	for (int digits = 1; digits <= 17; digits++) {
-		snprintf(text, sizeof text, "%.*g", digits, v);
-		if (strtod(text, NULL) == v)
-			break;
-	}
-	mm_buf_str(b, text);
-}
 
 void mm_key_text(const struct mm_config *c, const struct mm_key_row *k, struct mm_buf *b)
 {

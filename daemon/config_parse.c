@@ -204,7 +204,7 @@ static int read_value(struct reader *r, const struct mm_key_row *k)
 	case YAML_SCALAR_EVENT:
 		if (k->type == MM_K_PATHS)
 			mm_key_clear(r->cfg, k); /* one path instead of a list of one */
-		if (is_null(r) && !(k->flags & MM_K_EMPTY))
+		if (is_null(r) && !(k->flags & MM_K_EMPTY) && !k->words)
 			return bad(r, line(r), "%s%s%s: expected %s, found nothing", k->section, dot, k->name,
 				mm_key_type_help(k));
 		return set(r, k, is_null(r) ? "" : scalar(r));

@@ -50,6 +50,7 @@ int mm_key_set(struct mm_config *c, const struct mm_key_row *k, const char *text
 void mm_key_clear(struct mm_config *c, const struct mm_key_row *k);
 /* The text of a value, as it would stand in a file, without quotes (not for lists). */
 void mm_key_text(const struct mm_config *c, const struct mm_key_row *k, struct mm_buf *out);
+void mm_key_range(const struct mm_key_row *k, const char *between, struct mm_buf *out); /* "0s .. 1d" */
 bool mm_key_same(const struct mm_config *a, const struct mm_config *b, const struct mm_key_row *k);
 void mm_key_swap(struct mm_config *a, struct mm_config *b, const struct mm_key_row *k);
 void *mm_key_at(const struct mm_config *c, const struct mm_key_row *k);

@@ -30,7 +30,6 @@ static void put_comment(FILE *f, const char *indent, const char *text)
 /* What may stand there, for the end of the comment; empty when the help says it all. */
 static void put_range(struct mm_buf *b, const struct mm_key_row *k)
 {
-	char lo[32], hi[32];
 	switch (k->type) {
 	case MM_K_WORD:
 	case MM_K_ENUM:
@@ -40,13 +39,11 @@ static void put_range(struct mm_buf *b, const struct mm_key_row *k)
 		mm_buf_str(b, ".");
 		break;
 	case MM_K_DURATION:
-		mm_format_duration(k->min, lo, sizeof lo);
-		mm_format_duration(k->max, hi, sizeof hi);
-		mm_buf_printf(b, "From %s to %s.", lo, hi);
-		break;
 	case MM_K_UINT:
 	case MM_K_NUMBER:
-		mm_buf_printf(b, "From %g to %g.", k->min, k->max);
+		mm_buf_str(b, "From ");
+		mm_key_range(k, " to ", b);
+		mm_buf_str(b, ".");
 		break;
 	default:
 		break;

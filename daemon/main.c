@@ -37,27 +37,29 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-/* OpenBLAS takes its kernels from OPENBLAS_CORETYPE when the library is loaded, before main. A name that does not fit
- * this processor crashes it or gives other bits; so without it once more. */
-static void clean_environment(char **argv)
-{
-	if (!getenv("OPENBLAS_CORETYPE"))
-		return;
-	unsetenv("OPENBLAS_CORETYPE");
-	execv("/proc/self/exe", argv);
-	mm_log(MM_LOG_WARN, "OPENBLAS_CORETYPE is set and could not be taken away; it is better not set");
-}
-
-/* Threads of ZeroMQ and OpenMP inherit the mask: signals reach the loop thread's signalfd only. */
-static void block_signals(void)
+/* OpenBLAS acts when the library is loaded, before main: it takes its kernels from OPENBLAS_CORETYPE (a name that does
+ * not fit this processor crashes or gives other bits), and it starts threads, which have the signal mask that the
+ * process was started with. A SIGHUP would go to one of them and kill the process. So: clean variables, blocked
+ * signals, and once more from the start; both outlast exec. Threads that ZeroMQ and OpenMP start inherit the mask too,
+ * so that signals reach nobody but the loop's signalfd. */
+static void start_over_clean(char **argv)
 {
 	static const int blocked[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
-	sigset_t set;
+	sigset_t set, old;
+	bool clean = !getenv("OPENBLAS_CORETYPE");
 	sigemptyset(&set);
 	for (size_t i = 0; i < MM_COUNT(blocked); i++)
 		sigaddset(&set, blocked[i]);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	for (size_t i = 0; i < MM_COUNT(blocked); i++)
+		clean &= sigismember(&old, blocked[i]) == 1;
 	signal(SIGPIPE, SIG_IGN);
+	if (clean)
+		return;
+	unsetenv("OPENBLAS_CORETYPE");
+	execv("/proc/self/exe", argv);
+	mm_log(MM_LOG_WARN,
+		"cannot start over with signals blocked (is /proc there?): a signal may end the daemon at once");
 }
 
 static int complain(const struct mm_err *err)
@@ -96,10 +98,10 @@ static int usage(void)
 	return 2;
 }
 
-static int run(const char *config)
+static int run(const char *config, char **argv)
 {
 	struct mm_err err = { 0 };
-	block_signals();
+	start_over_clean(argv);
 	if (access(config, R_OK) && !strcmp(config, DEFAULT_CONFIG)) {
 		mm_fail_errno(&err,
 			"no settings in " DEFAULT_CONFIG " (modelmapd --dump-defaults prints a file to start from)");
@@ -112,7 +114,6 @@ int main(int argc, char **argv)
 {
 	const char *config = DEFAULT_CONFIG;
 	mm_log_init(MM_LOG_INFO);
-	clean_environment(argv);
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (opt) {
 		case OPT_CONFIG:
@@ -136,5 +137,5 @@ int main(int argc, char **argv)
 			return usage();
 		}
 	}
-	return optind < argc ? usage() : run(config);
+	return optind < argc ? usage() : run(config, argv);
 }
