@@ -117,7 +117,17 @@ static void finish(struct mm_child *c, bool stuck)
 	read_err(c);
 	while (c->n_tail && (c->tail[c->n_tail - 1] == '\n' || c->tail[c->n_tail - 1] == ' '))
 		c->n_tail--;
-	mm_utf8_sanitize(text, sizeof text, c->tail, c->n_tail);
+	size_t at = 0, len = 0;
+	while (at < c->n_tail) { /* line by line: the ends of lines stay */
+		const char *nl = memchr(c->tail + at, '\n', c->n_tail - at);
+		size_t n = nl ? (size_t)(nl - c->tail) - at : c->n_tail - at;
+		mm_utf8_sanitize(text + len, sizeof text - len, c->tail + at, n);
+		len += strlen(text + len);
+		at += n + (nl != NULL);
+		if (nl && len < sizeof text - 1)
+			text[len++] = '\n';
+	}
+	text[len] = 0;
 	struct mm_child_end e = {
 		.exited = c->exited, .status = c->status, .stuck = stuck, .killed_for = c->killed_for, .err_tail = text
 	};
