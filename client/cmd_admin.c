@@ -62,6 +62,12 @@ static int part_close(struct part *p, bool good, struct mm_err *err)
 
 /* ---- refit, epochs ---- */
 
+/* Rounding errors of coordinates are no movement. */
+static double visible(double moved)
+{
+	return moved < 1e-6 ? 0 : moved;
+}
+
 int mm_run_refit(struct mm_cli *c, struct mm_err *err)
 {
 	json_t *b;
@@ -72,8 +78,9 @@ int mm_run_refit(struct mm_cli *c, struct mm_err *err)
 	fprintf(c->out, "The map is in epoch %lld now", (long long)mm_int(b, "epoch", 0));
 	const json_t *moved = json_object_get(b, "displacement");
 	if (mm_int(moved, "models", 0) > 0)
-		fprintf(c->out, "; %lld models moved by %.3g (half of them less), %.3g at most for 95 %%",
-			(long long)mm_int(moved, "models", 0), mm_num(moved, "p50", 0), mm_num(moved, "p95", 0));
+		fprintf(c->out, "; of %lld models half moved by at most %.3g, 95 %% by at most %.3g",
+			(long long)mm_int(moved, "models", 0), visible(mm_num(moved, "p50", 0)),
+			visible(mm_num(moved, "p95", 0)));
 	fputs(".\n", c->out);
 	json_decref(b);
 	return 0;
@@ -110,8 +117,7 @@ int mm_run_epochs(struct mm_cli *c, struct mm_err *err)
 		else
 			mm_table_put(t, MM_PLAIN, "%s", "");
 		mm_table_put(t, MM_PLAIN, "%s", mm_fmt_num(json_object_get(e, "clip"), cell));
-		mm_table_put(t, MM_PLAIN, "%s",
-			mm_fmt_num(json_object_get(json_object_get(e, "displacement"), "p50"), cell));
+		mm_table_put(t, MM_PLAIN, "%.3g", visible(mm_num(json_object_get(e, "displacement"), "p50", 0)));
 	}
 	int rc = 0;
 	if (mm_table_rows(t))
