@@ -1,7 +1,8 @@
 /* fam_llama.c: Llama 1, 2, 3 and everything published in its format (Yi, DeepSeek-LLM, SOLAR, Vicuna, SmolLM...).
  *
  * Pre-norm RMS, rotary halves, grouped heads, gated SiLU. pretraining_tp only cuts the same products into slices. In
- * GGUF files the architecture llama may have experts (mixtral): softmax over all, the chosen weights renormalised. */
+ * GGUF files the architecture llama may have experts (mixtral): softmax over all, the chosen weights renormalised; the
+ * first converters wrote one tensor for each expert. */
 #include "model/model_priv.h"
 
 static const struct mm_hp_row hp[] = {
@@ -18,6 +19,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	if (s->hp->n_expert == 0)
 		return 0;
 	s->hp->n_ff_expert = s->hp->n_ff;
+	s->hp->xb[0] = s->gguf && s->ck && mm_ckpt_find(s->ck, "blk.0.ffn_gate.0.weight");
 	if (mm_setup_layers(s, err))
 		return -1;
 	for (size_t l = 0; l < s->hp->n_layer; l++)
@@ -25,12 +27,27 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	return 0;
 }
 
+#define E(s) "layers.#.mlp.experts.@." s
+#define B(s) "blk.#." s
+static const struct mm_w_row w[] = {
+	{ MM_W_EGATE, 0, { MM_D_FFE, MM_D_EMBD }, MM_UNLESS(xb[0]), MM_L_MOE, E("gate_proj.weight"),
+		B("ffn_gate_exps.weight") },
+	{ MM_W_EUP, 0, { MM_D_FFE, MM_D_EMBD }, MM_UNLESS(xb[0]), MM_L_MOE, E("up_proj.weight"),
+		B("ffn_up_exps.weight") },
+	{ MM_W_EDOWN, 0, { MM_D_EMBD, MM_D_FFE }, MM_UNLESS(xb[0]), MM_L_MOE, E("down_proj.weight"),
+		B("ffn_down_exps.weight") },
+	{ MM_W_EGATE, 0, { MM_D_FFE, MM_D_EMBD }, MM_IF(xb[0]), MM_L_MOE, NULL, B("ffn_gate.@.weight") },
+	{ MM_W_EUP, 0, { MM_D_FFE, MM_D_EMBD }, MM_IF(xb[0]), MM_L_MOE, NULL, B("ffn_up.@.weight") },
+	{ MM_W_EDOWN, 0, { MM_D_EMBD, MM_D_FFE }, MM_IF(xb[0]), MM_L_MOE, NULL, B("ffn_down.@.weight") },
+};
+
 const struct mm_family mm_fam_llama = {
 	.name = "llama",
 	.model_types = MM_LIST("llama"),
 	.archs = MM_LIST("LlamaForCausalLM", "LLaMAForCausalLM"),
 	.gguf_archs = MM_LIST("llama"),
 	MM_ROWS(hp, hp),
+	MM_ROWS(w, w),
 	.w2 = mm_w_llama,
 	.n_w2 = MM_W_LLAMA_COUNT,
 	.gguf_quirks = MM_GGUF_ROPE_ADJACENT,

@@ -174,6 +174,16 @@ static const struct rename llama_bias_names[] = { LLAMA_ENDS, NORMS, LLAMA_ATTN(
 	{ L "mlp.up_proj.weight", B "ffn_up.weight", PLAIN },
 	{ L "mlp.down_proj.weight", B "ffn_down.weight", PLAIN } };
 
+/* mixtral as the first converters wrote it: a tensor for each expert */
+#define MOE L "block_sparse_moe."
+static const struct key mixtral_keys[] = { SIZES, { "attention.layer_norm_rms_epsilon", "rms_norm_eps", 0, true },
+	{ "expert_count", "num_local_experts", 0, false }, { "expert_used_count", "num_experts_per_tok", 0, false } };
+static const struct rename mixtral_names[] = { LLAMA_ENDS, NORMS, LLAMA_ATTN(PERMUTE_Q, PERMUTE_K),
+	{ MOE "gate.weight", B "ffn_gate_inp.weight", PLAIN },
+	{ MOE "experts.@.w1.weight", B "ffn_gate.@.weight", PLAIN },
+	{ MOE "experts.@.w2.weight", B "ffn_down.@.weight", PLAIN },
+	{ MOE "experts.@.w3.weight", B "ffn_up.@.weight", PLAIN } };
+
 #define TABLES(t) t##_keys, MM_COUNT(t##_keys), t##_names, MM_COUNT(t##_names)
 static const struct convert converts[] = {
 	{ "mpt", "mpt", 2, 0, 4, 4, TABLES(mpt) },
@@ -185,6 +195,7 @@ static const struct convert converts[] = {
 	{ "gpt-bigcode-mqa", "starcoder", 2, 0, 4, 1, TABLES(starcoder) },
 	{ "mamba2", "mamba2", 2, 0, 6, 6, TABLES(mamba2) },
 	{ "qwen2", "llama", 2, 0, 4, 2, TABLES(llama_bias) },
+	{ "mixtral", "llama", 2, 4, 4, 2, TABLES(mixtral) },
 };
 
 /* ---- writing ---- */
@@ -218,8 +229,8 @@ struct out {
 	size_t n;
 };
 
-static void put_tensor(
-	struct out *o, const struct convert *c, const struct mm_ckpt *ck, const struct rename *r, size_t layer)
+static void put_tensor(struct out *o, const struct convert *c, const struct mm_ckpt *ck, const struct rename *r,
+	size_t layer, size_t expert)
 {
 	struct mm_err err = { 0 };
 	char hf[256], gguf[256];
@@ -229,7 +240,7 @@ static void put_tensor(
 	gg_pad(&o->data, 32);
 	from = o->data.len;
 	for (size_t e = 0; e < experts; e++) {
-		name_of(r->hf, layer, e, hf);
+		name_of(r->hf, layer, expert + e, hf);
 		const struct mm_tensor *t = mm_ckpt_find(ck, hf);
 		if (!t)
 			fail_msg("%s: no %s", c->dir, hf);
@@ -247,7 +258,7 @@ static void put_tensor(
 	}
 	if (r->change == STACK)
 		dim[n_dim++] = experts;
-	name_of(r->gguf, layer, 0, gguf);
+	name_of(r->gguf, layer, expert, gguf);
 	gg_info(&o->info, gguf, n_dim, dim, 0, from);
 	o->n++;
 }
@@ -259,7 +270,8 @@ static void write_gguf(const char *path, const struct convert *c, const struct m
 	char key[256];
 	for (size_t i = 0; i < c->n_name; i++)
 		for (size_t l = 0; l < (strchr(c->name[i].gguf, '#') ? c->n_layer : 1); l++)
-			put_tensor(&o, c, ck, &c->name[i], l);
+			for (size_t e = 0; e < (strchr(c->name[i].gguf, '@') ? c->n_expert : 1); e++)
+				put_tensor(&o, c, ck, &c->name[i], l, e);
 	gg_head(&b, o.n, c->n_key + 1);
 	gg_kv_str(&b, "general.architecture", c->arch);
 	for (size_t i = 0; i < c->n_key; i++) {
