@@ -157,6 +157,8 @@ bench: all $(BENCH_BIN) ## measure (B=pattern picks some)
 # ---- install ----
 install: all ## install programs, unit, config, man pages, completion (DESTDIR=, PREFIX=)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) OUT=$(OUT) scripts/install.sh
+uninstall: ## remove what install put there (an edited configuration and the state stay)
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install.sh uninstall
 
 clean: ## remove build/
 	rm -rf $(BUILD)

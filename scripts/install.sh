@@ -1,0 +1,73 @@
+#!/bin/sh
+# Installs the programs and what belongs to them, or removes them again: install.sh [uninstall].
+# DESTDIR, PREFIX (default /usr/local), SYSCONFDIR (default /etc), OUT (the build folder). An edited configuration stays.
+set -eu
+cd "$(dirname "$0")/.."
+DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/usr/local} SYSCONFDIR=${SYSCONFDIR:-/etc}
+case $PREFIX$SYSCONFDIR in *[!A-Za-z0-9/._+-]*) echo "install: PREFIX and SYSCONFDIR: letters, digits and / . _ + - only" >&2; exit 2 ;; esac
+case $PREFIX in /*) ;; *) echo "install: PREFIX must be absolute" >&2; exit 2 ;; esac
+bin=$PREFIX/bin share=$PREFIX/share units=$PREFIX/lib/systemd/system
+conf=$SYSCONFDIR/modelmapd/modelmapd.yaml
+programs="modelmapd modelmap-score modelmap"
+
+uninstall() {
+	for p in $programs; do rm -f "$DESTDIR$bin/$p"; done
+	rm -f "$DESTDIR$units/modelmapd.service" "$DESTDIR$PREFIX/lib/sysusers.d/modelmapd.conf" \
+		"$DESTDIR$PREFIX/lib/tmpfiles.d/modelmapd.conf" "$DESTDIR$share/bash-completion/completions/modelmap"
+	for m in man/*.[1-8]; do rm -f "$DESTDIR$share/man/man${m##*.}/${m#man/}"; done
+	rm -rf "$DESTDIR$share/modelmapd" "$DESTDIR$share/doc/modelmapd"
+	if [ -f "$DESTDIR$conf" ] && cmp -s config/modelmapd.yaml "$DESTDIR$conf"; then
+		rm -f "$DESTDIR$conf"
+		rmdir "$DESTDIR${conf%/*}" 2>/dev/null || true
+	fi
+	[ ! -f "$DESTDIR$conf" ] || echo "left: $conf (edited)"
+	echo "left: the state in /var/lib/modelmapd, if there is any"
+}
+
+put() { # mode, source, target
+	install -d -m 755 "$DESTDIR${3%/*}"
+	install -m "$1" "$2" "$DESTDIR$3"
+}
+
+texts() { # the text set that comes with the program
+	for f in config/texts.jsonl "$OUT/texts.jsonl"; do
+		if [ -f "$f" ]; then echo "$f"; return; fi
+	done
+}
+
+case ${1:-install} in
+install) ;;
+uninstall) uninstall; exit 0 ;;
+*) echo "usage: install.sh [uninstall]" >&2; exit 2 ;;
+esac
+
+OUT=${OUT:-build/release}
+for p in $programs; do put 755 "$OUT/$p" "$bin/$p"; done
+tmp=$(mktemp)
+trap 'rm -f "$tmp"' EXIT
+sed -e "s|/usr/local/bin/|$bin/|g" -e "s|/etc/modelmapd/|$SYSCONFDIR/modelmapd/|g" systemd/modelmapd.service >"$tmp"
+put 644 "$tmp" "$units/modelmapd.service"
+put 644 systemd/modelmapd.sysusers "$PREFIX/lib/sysusers.d/modelmapd.conf"
+put 644 systemd/modelmapd.tmpfiles "$PREFIX/lib/tmpfiles.d/modelmapd.conf"
+for m in man/*.[1-8]; do put 644 "$m" "$share/man/man${m##*.}/${m#man/}"; done
+put 644 client/completion.bash "$share/bash-completion/completions/modelmap"
+for d in README.md NEWS LICENSE; do put 644 $d "$share/doc/modelmapd/$d"; done
+t=$(texts)
+if [ -n "$t" ]; then
+	put 644 "$t" "$share/modelmapd/texts.jsonl"
+else
+	echo "note: no bundled text set in this tree; the configuration must name one (texts: FILE)"
+fi
+put 644 config/modelmapd.yaml "$share/doc/modelmapd/modelmapd.yaml"
+if [ -f "$DESTDIR$conf" ]; then
+	echo "kept: $conf"
+else
+	put 644 config/modelmapd.yaml "$conf"
+fi
+if [ -z "$DESTDIR" ]; then
+	cat <<END
+Installed below $PREFIX. To run it as a service:
+  systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload
+  systemctl enable --now modelmapd      # settings: $conf
+END
+fi
