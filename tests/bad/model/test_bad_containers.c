@@ -123,9 +123,9 @@ static void run_list(const char *dir, const char *key)
 	struct mm_err err = { 0 };
 	char base[4096], golden[4096], sharded[4096];
 	int wrong = 0, n = 0;
-	snprintf(base, sizeof base, "%s", dir);
-	snprintf(golden, sizeof golden, "%s/ok-base.golden.json", dir);
-	snprintf(sharded, sizeof sharded, "%s/ok-sharded.golden.json", dir);
+	format(base, "%s", dir);
+	format(golden, "%s/ok-base.golden.json", dir);
+	format(sharded, "%s/ok-sharded.golden.json", dir);
 	json_t *list = mm_json_load(at(base, "bad.json"), 1 << 20, &err), *c;
 	if (!list)
 		fail_msg("%s", err.text);
@@ -171,8 +171,8 @@ static void safetensors_procedures(void **state)
 	char *dir = scratch_new(), *whole = realpath(ok, NULL), *w = strdup(at(dir, "model.safetensors"));
 	char golden[4096], blob[4096];
 	int wrong = 0;
-	snprintf(golden, sizeof golden, "%s.golden.json", whole);
-	snprintf(blob, sizeof blob, "%s/model.safetensors", whole);
+	format(golden, "%s.golden.json", whole);
+	format(blob, "%s/model.safetensors", whole);
 	copy_file(at(whole, "config.json"), at(dir, "config.json"));
 	assert_int_equal(symlink("model.safetensors", w), 0);
 	wrong += !check(dir, NULL, "symlink-loop", "reject");

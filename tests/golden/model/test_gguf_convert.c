@@ -277,7 +277,7 @@ static void write_gguf(const char *path, const struct convert *c, const struct m
 	for (size_t i = 0; i < c->n_key; i++) {
 		double v = c->key[i].hf ? json_number_value(json_object_get(mm_ckpt_config(ck), c->key[i].hf))
 					: c->key[i].value;
-		snprintf(key, sizeof key, "%s.%s", c->arch, c->key[i].key);
+		format(key, "%s.%s", c->arch, c->key[i].key);
 		if (c->key[i].real) {
 			gg_str(&b, key);
 			mm_buf_u32(&b, MM_GGUF_F32);
@@ -328,8 +328,8 @@ static void converted_files_give_the_golden_numbers(void **state)
 	for (size_t i = 0; i < MM_COUNT(converts); i++) {
 		const struct convert *c = &converts[i];
 		struct mm_err err = { 0 };
-		snprintf(path, sizeof path, FIXTURES "%s", c->dir);
-		snprintf(file, sizeof file, "%s/%s.gguf", dir, c->dir);
+		format(path, FIXTURES "%s", c->dir);
+		format(file, "%s/%s.gguf", dir, c->dir);
 		struct mm_ckpt *ck = mm_ckpt_open(path, NULL, &err);
 		json_t *golden = mm_json_load(at(path, "golden.json"), 64u << 20, &err);
 		if (!ck || !golden)

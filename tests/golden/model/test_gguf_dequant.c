@@ -26,7 +26,7 @@ static void check_tensor(const struct mm_ckpt *ck, const json_t *want, const cha
 	char where[512];
 	const char *name = json_string_value(json_object_get(want, "name"));
 	const struct mm_tensor *t = mm_ckpt_find(ck, name);
-	snprintf(where, sizeof where, "%s: %s", dir, name);
+	format(where, "%s: %s", dir, name);
 	if (!t)
 		fail_msg("%s: not found", where);
 	assert_int_equal(strcasecmp(mm_dtypes[t->dtype].name, json_string_value(json_object_get(want, "type"))), 0);

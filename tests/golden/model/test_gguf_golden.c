@@ -38,7 +38,7 @@ static bool check_dir(const char *root, const char *name)
 	const struct mm_model_opts opts = { .compute = MM_COMPUTE_F32 };
 	struct mm_err err = { 0 };
 	char dir[4096];
-	snprintf(dir, sizeof dir, "%s/%s", root, name);
+	format(dir, "%s/%s", root, name);
 	json_t *g = mm_json_load(at(dir, "golden.json"), 64u << 20, &err);
 	if (!g)
 		fail_msg("%s", err.text);
@@ -69,7 +69,7 @@ static void logprobs_equal_the_reference(void **state)
 	size_t n = 0, wrong = 0;
 	if (!path)
 		skip();
-	snprintf(root, sizeof root, "%s", path);
+	format(root, "%s", path);
 	DIR *d = opendir(root);
 	assert_non_null(d);
 	for (struct dirent *e; (e = readdir(d)) && n < MM_COUNT(name);)

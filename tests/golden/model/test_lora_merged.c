@@ -71,9 +71,9 @@ static void make(const char *dir)
 						sum += (double)b[r * RANK + j] * a[j * cols + c];
 					w[r * cols + c] = (float)(w[r * cols + c] + (double)ALPHA / RANK * sum);
 				}
-			snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", target[k]);
+			format(name, "base_model.model.%s.lora_A.weight", target[k]);
 			add(&adapter, name, 2, (const uint64_t[]){ RANK, cols }, a);
-			snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", target[k]);
+			format(name, "base_model.model.%s.lora_B.weight", target[k]);
 			add(&adapter, name, 2, (const uint64_t[]){ rows, RANK }, b);
 			free(a);
 			free(b);

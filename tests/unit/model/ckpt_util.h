@@ -15,12 +15,15 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+/* snprintf into an array that must be long enough. */
+#define format(buf, ...) assert_true((size_t)snprintf(buf, sizeof(buf), __VA_ARGS__) < sizeof(buf))
+
 /* PATH below the folder of shared data; NULL (and a line that says so) when it is not there. */
 static inline const char *shared(const char *path)
 {
 	static char full[4096];
 	const char *root = getenv("MM_SHARED");
-	snprintf(full, sizeof full, "%s/%s", root ? root : "../shared", path);
+	format(full, "%s/%s", root ? root : "../shared", path);
 	if (!access(full, R_OK))
 		return full;
 	printf("skip: ../shared/%s not here\n", path);
@@ -32,7 +35,7 @@ static inline char *scratch_new(void)
 	const char *tmp = getenv("TMPDIR");
 	char *dir = malloc(4096);
 	assert_non_null(dir);
-	snprintf(dir, 4096, "%s/mm-test-XXXXXX", tmp ? tmp : "/tmp");
+	assert_true(snprintf(dir, 4096, "%s/mm-test-XXXXXX", tmp ? tmp : "/tmp") < 4096);
 	assert_non_null(mkdtemp(dir));
 	return dir;
 }
@@ -45,7 +48,7 @@ static inline void scratch_wipe(const char *dir)
 		struct stat st;
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
-		snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+		format(path, "%s/%s", dir, e->d_name);
 		if (!lstat(path, &st) && S_ISDIR(st.st_mode))
 			scratch_wipe(path);
 		else
@@ -68,7 +71,7 @@ static inline const char *at(const char *dir, const char *name)
 	static char path[4][4096];
 	static unsigned next;
 	char *p = path[next++ % 4];
-	snprintf(p, 4096, "%s/%s", dir, name);
+	assert_true(snprintf(p, 4096, "%s/%s", dir, name) < 4096);
 	return p;
 }
 
@@ -100,8 +103,8 @@ static inline void copy_file(const char *from, const char *to)
 static inline void copy_dir(const char *from, const char *to)
 {
 	char a[4096], b[4096];
-	snprintf(a, sizeof a, "%s", from); /* at() has few buffers */
-	snprintf(b, sizeof b, "%s", to);
+	format(a, "%s", from); /* at() has few buffers */
+	format(b, "%s", to);
 	DIR *d = opendir(a);
 	assert_non_null(d);
 	for (struct dirent *e; (e = readdir(d));) {

@@ -152,11 +152,11 @@ static void what_changes_the_result_is_refused(void **state)
 		struct mm_ckpt_why why;
 		char config[400], key[64];
 		bool type = strstr(extra[i], "peft_type");
-		snprintf(config, sizeof config, "{%s%s,\"base_model_name_or_path\":\"base\"}",
-			type ? "" : "\"peft_type\":\"LORA\",", extra[i]);
+		format(config, "{%s%s,\"base_model_name_or_path\":\"base\"}", type ? "" : "\"peft_type\":\"LORA\",",
+			extra[i]);
 		assert_null(open_with(*state, config, &why, &err));
 		assert_int_equal(err.code, MM_EUNSUPPORTED);
-		snprintf(key, sizeof key, "%.*s", (int)strcspn(extra[i] + 1, "\""), extra[i] + 1);
+		format(key, "%.*s", (int)strcspn(extra[i] + 1, "\""), extra[i] + 1);
 		if (!strstr(err.text, key))
 			fail_msg("%s is not named: %s", key, err.text);
 		assert_false(why.may_pass);
@@ -270,7 +270,7 @@ static void base_is_found_by_its_path(void **state)
 	assert_string_equal(why.code, "no_base");
 	/* A hub cache: the snapshot stands for org/name. */
 	char cache[4096];
-	snprintf(cache, sizeof cache, "%s/models--meta--tiny", w->dir);
+	format(cache, "%s/models--meta--tiny", w->dir);
 	mkdir(cache, 0755);
 	mkdir(at(cache, "snapshots"), 0755);
 	mkdir(at(cache, "snapshots/0123abcd"), 0755);

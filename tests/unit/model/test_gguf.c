@@ -197,7 +197,7 @@ static void every_prefix_and_every_flip(void **state)
 	const char *path = at(*state, "cut.gguf");
 	make_good(&b, 0, true);
 	char name[4096];
-	snprintf(name, sizeof name, "%s", path);
+	format(name, "%s", path);
 	for (size_t k = 0; k < b.len; k++) {
 		struct mm_ckpt_why why = { 0 };
 		put_file(name, b.data, k);
@@ -230,7 +230,7 @@ static void long_metadata(void **state)
 			gg_str(&b, "12345678");
 		for (unsigned i = 0; i < 40; i++) {
 			char name[16];
-			snprintf(name, sizeof name, "t%u", i);
+			format(name, "t%u", i);
 			gg_info(&b, name, 1, (const uint64_t[]){ 8 }, 0, 32 * i);
 		}
 		gg_pad(&b, 32);
@@ -279,8 +279,8 @@ static void split_files(void **state)
 	struct mm_err err = { 0 };
 	struct mm_ckpt_why why = { 0 };
 	char one[4096], two[4096];
-	snprintf(one, sizeof one, "%s/x-00001-of-00002.gguf", (char *)*state);
-	snprintf(two, sizeof two, "%s/x-00002-of-00002.gguf", (char *)*state);
+	format(one, "%s/x-00001-of-00002.gguf", (char *)*state);
+	format(two, "%s/x-00002-of-00002.gguf", (char *)*state);
 	put_part(one, 0, 2, 2, "a");
 	assert_null(mm_ckpt_open_ex(one, NULL, 0, &why, &err));
 	assert_string_equal(why.code, "missing_shard");
@@ -312,7 +312,7 @@ static void split_files(void **state)
 static void out_of_memory(void **state)
 {
 	char path[4096];
-	snprintf(path, sizeof path, "%s", put_good(*state, 0));
+	format(path, "%s", put_good(*state, 0));
 	for (long n = 1; n < 10000; n++) {
 		struct mm_err err = { 0 };
 		struct mm_ckpt_why why = { 0 };

@@ -15,8 +15,8 @@ static int world_new(void **state)
 {
 	struct world *w = calloc(1, sizeof *w);
 	w->dir = scratch_new();
-	snprintf(w->run, sizeof w->run, "%s/run", w->dir);
-	snprintf(w->m, sizeof w->m, "%s/run/m", w->dir);
+	format(w->run, "%s/run", w->dir);
+	format(w->m, "%s/run/m", w->dir);
 	mkdir(w->run, 0755);
 	mkdir(w->m, 0755);
 	copy_dir(FIXTURE, w->m);
@@ -99,7 +99,7 @@ static void reshard(const struct world *w, size_t n_shard, bool f32)
 	for (size_t s = 0; s < n_shard; s++) {
 		struct mm_buf head = { 0 }, data = { 0 };
 		char name[64];
-		snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", s + 1, n_shard);
+		format(name, "model-%05zu-of-%05zu.safetensors", s + 1, n_shard);
 		mm_buf_str(&head, "{");
 		for (size_t k = 0; done < n * (s + 1) / n_shard; k++, done++) {
 			const struct mm_tensor *t = mm_ckpt_tensor(ck, n - 1 - done);
@@ -200,8 +200,8 @@ static void shards_one_by_one(void **state)
 	expect_ready(w);
 	for (int s = 1; s <= 3; s++) {
 		char name[64];
-		snprintf(name, sizeof name, "model-%05d-of-00003.safetensors", s);
-		snprintf(hidden, sizeof hidden, "%s/.%s.XyZ", w->m, name);
+		format(name, "model-%05d-of-00003.safetensors", s);
+		format(hidden, "%s/.%s.XyZ", w->m, name);
 		assert_int_equal(rename(at(w->m, name), hidden), 0);
 		expect(w, "waiting", "missing_shard", name, 0);
 		assert_int_equal(rename(hidden, at(w->m, name)), 0);

@@ -204,7 +204,7 @@ static void many_tensors(void **state)
 	assert_non_null(ck);
 	for (int i = 0; i < 20000; i += 37) {
 		char name[64];
-		snprintf(name, sizeof name, "model.layers.%d.w", i);
+		format(name, "model.layers.%d.w", i);
 		const struct mm_tensor *t = mm_ckpt_find(ck, name);
 		assert_ptr_equal(t, mm_ckpt_tensor(ck, (size_t)i));
 		assert_int_equal(t->data[0], (uint8_t)(i * 7));
