@@ -13,6 +13,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { B_MXFP4, B_PLAIN }; /* hp->xb: how the experts are stored */
+
 static const struct mm_hp_row hp[] = {
 	MM_SIZE(n_layer, "num_hidden_layers", "block_count", 36),
 	MM_SIZE(n_vocab, "vocab_size", "vocab_size", 201088),
@@ -44,9 +46,14 @@ static const struct mm_w_row rows[] = {
 		B("post_attention_norm.weight|blk.#.ffn_norm.weight") },
 	{ MM_W_ROUTER, 0, { MM_D_EXPERTS, MM_D_EMBD }, 0, 0, "layers.#.mlp.router.weight", B("ffn_gate_inp.weight") },
 	{ MM_W_ROUTER_B, 0, { MM_D_EXPERTS }, 0, 0, "layers.#.mlp.router.bias", B("ffn_gate_inp.bias") },
-	{ MM_W_EGATE_UP, MM_W_T, { MM_D_EXPERTS, MM_D_EMBD, MM_D_FFE2 }, 0, 0, E("gate_up_proj"), NULL },
+	{ MM_W_EGATE_UP, MM_W_T, { MM_D_EXPERTS, MM_D_EMBD, MM_D_FFE2 }, MM_IF(xb[B_PLAIN]), 0, E("gate_up_proj"),
+		NULL },
+	{ MM_W_EGATE_UP, MM_W_MXFP4, { MM_D_EXPERTS, MM_D_FFE2, MM_D_EMBD }, MM_IF(xb[B_MXFP4]), 0,
+		E("gate_up_proj_blocks"), NULL },
 	{ MM_W_EGATE_UP_B, 0, { MM_D_EXPERTS, MM_D_FFE2 }, 0, 0, E("gate_up_proj_bias"), NULL },
-	{ MM_W_EDOWN, MM_W_T, { MM_D_EXPERTS, MM_D_FFE, MM_D_EMBD }, 0, 0, E("down_proj"), NULL },
+	{ MM_W_EDOWN, MM_W_T, { MM_D_EXPERTS, MM_D_FFE, MM_D_EMBD }, MM_IF(xb[B_PLAIN]), 0, E("down_proj"), NULL },
+	{ MM_W_EDOWN, MM_W_MXFP4, { MM_D_EXPERTS, MM_D_EMBD, MM_D_FFE }, MM_IF(xb[B_MXFP4]), 0, E("down_proj_blocks"),
+		NULL },
 	{ MM_W_EDOWN, 0, { MM_D_EXPERTS, MM_D_EMBD, MM_D_FFE }, 0, 0, NULL, B("ffn_down_exps.weight") },
 	{ MM_W_EDOWN_B, 0, { MM_D_EXPERTS, MM_D_EMBD }, 0, 0, E("down_proj_bias"), B("ffn_down_exps.bias") },
 	{ MM_W_EGATE, 0, { MM_D_EXPERTS, MM_D_FFE, MM_D_EMBD }, 0, 0, NULL, B("ffn_gate_exps.weight") },
@@ -63,6 +70,10 @@ static int quant_check(struct mm_setup *s, struct mm_err *err)
 		return mm_fail(err, MM_EUNSUPPORTED,
 			"config.json: quantization_config with quant_method = \"%.40s\" is not supported",
 			method ? method : "?");
+	/* dequantised copies may keep the entry in their config */
+	s->hp->xb[B_MXFP4] = s->ck && (mm_ckpt_find(s->ck, "model.layers.0.mlp.experts.gate_up_proj_blocks") ||
+					      mm_ckpt_find(s->ck, "layers.0.mlp.experts.gate_up_proj_blocks"));
+	s->hp->xb[B_PLAIN] = !s->hp->xb[B_MXFP4];
 	return 0;
 }
 

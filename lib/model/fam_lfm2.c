@@ -105,8 +105,10 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	}
 	if (!s->gguf && h->xb[B_ADJUST]) {
 		size_t m = h->xs[S_MULTIPLE], f = (size_t)(2.0 * (double)h->n_ff / 3.0);
-		if (m < 1 || m > (size_t)1 << 20)
-			return mm_fail(err, MM_EFORMAT, "config.json: block_multiple_of is %zu", m);
+		if (m < 1 || m > (size_t)1 << 20 || !(h->xf[F_FACTOR] >= 0 && h->xf[F_FACTOR] < 1024))
+			return mm_fail(err, MM_EFORMAT,
+				"config.json: block_multiple_of is %zu, block_ffn_dim_multiplier %g", m,
+				h->xf[F_FACTOR]);
 		if (h->xf[F_FACTOR] != 0) /* null: neither factor nor rounding */
 			f = ((size_t)(h->xf[F_FACTOR] * (double)f) + m - 1) / m * m;
 		h->n_ff = f;

@@ -7,8 +7,9 @@
  *   y = ln2(x):  x += sigmoid(receptance(mix_r)) * value(relu(key(mix_k))^2)
  *
  * rescale_every halves the residual stream after every so many layers and the weights that feed it, for the sake of
- * f16; only the eps of the norms can see that. Here nothing is halved: norms that see a stream divided by 2^k take eps
- * 4^k times as large, which is the same. The final norm's eps is 1e-5 whatever layer_norm_epsilon says. No GGUF. */
+ * f16; only the eps of the norms can see that. Here norms inside take eps 4^k times as large where the stream is halved
+ * k times, which is the same, and the final norm gets the stream divided. Its eps is 1e-5 whatever layer_norm_epsilon
+ * says. No GGUF. */
 #include "model/ssm_priv.h"
 
 #include <math.h>
@@ -103,7 +104,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 				: -1;
 	for (size_t l = 0; l < h->n_layer; l++)
 		h->layer[l].mask = MM_L_OWN | (l == 0 ? MM_L_X0 : 0);
-	h->norm_eps = fmin(eps_at(h, 1e-5, h->n_layer), 0.99);
+	h->norm_eps = 1e-5;
 	h->own_row = 2 * h->xs[S_ATT] + MM_MAX(h->xs[S_ATT], h->n_ff);
 	h->dim[D_ATT] = h->xs[S_ATT];
 	return 0;
@@ -232,6 +233,16 @@ static void channel_mix(const struct mm_pass *p, const struct mm_layer *layer, f
 	}
 }
 
+/* The stream as the final norm of the reference sees it. */
+static void halve(const struct mm_pass *p, int times)
+{
+	float f = ldexpf(1.0f, -times);
+#pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
+	for (size_t r = 0; r < p->b->n_tok; r++)
+		for (size_t i = 0; i < p->hp->n_embd; i++)
+			p->x[r * p->hp->n_embd + i] *= f;
+}
+
 static int layer_run(struct mm_pass *p, const struct mm_layer *layer, struct mm_err *err)
 {
 	const struct rwkv *o = layer->own;
@@ -244,6 +255,8 @@ static int layer_run(struct mm_pass *p, const struct mm_layer *layer, struct mm_
 		mm_norm_rows(&o->pre, p->x, p->x, n_row, d);
 	time_mix(p, layer, p->y, p->z, buf);
 	channel_mix(p, layer, p->y, p->z, buf[0]);
+	if (layer->index + 1 == p->hp->n_layer && p->hp->xs[S_RESCALE])
+		halve(p, (int)(p->hp->n_layer / p->hp->xs[S_RESCALE]));
 	return 0;
 }
 

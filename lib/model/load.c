@@ -109,6 +109,8 @@ int mm_w_read(const struct mm_model *m, size_t l, enum mm_slot slot, size_t e, s
 	if (!view_of(m, l, slot, e, &v) || row0 > v.rows || n > v.rows - row0)
 		return mm_fail(err, MM_EINTERNAL, "weight slot %d of layer %zu: rows %zu+%zu", (int)slot, l, row0, n);
 	int rc = v.transposed ? read_transposed(m, &v, row0, n, dst, err)
+		 : v.row->flags & MM_W_MXFP4
+			 ? mm_mxfp4_read(m->ck, v.t, v.first + (uint64_t)row0 * v.cols, n * v.cols, dst, err)
 			      : mm_ckpt_read(m->ck, v.t, v.first + (uint64_t)row0 * v.cols, n * v.cols, dst, err);
 	if (rc)
 		return mm_wrap(err, "tensor %s", v.t->name);
@@ -303,9 +305,10 @@ static void count_weights(struct mm_model *m)
 				k++;
 		for (size_t e = 0; t && e < k; e++) {
 			const struct mm_tensor *x = m->bind.many[i] ? m->bind.many[i][e] : t;
-			m->n_param += x->n_elem;
+			bool four = m->bind.row[i]->flags & MM_W_MXFP4; /* two numbers a byte; scales not counted */
+			m->n_param += four ? 2 * x->n_elem : x->n_elem;
 			m->n_byte += x->n_byte;
-			by_type[x->dtype] += x->n_elem;
+			by_type[four ? MM_MXFP4 : x->dtype] += four ? 2 * x->n_elem : x->n_elem;
 		}
 	}
 	for (size_t i = 0; i < MM_DTYPE_COUNT; i++)

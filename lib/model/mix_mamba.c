@@ -24,6 +24,8 @@ int mm_mamba_setup(struct mm_setup *s, struct mm_err *err)
 {
 	struct mm_hp *h = s->hp;
 	size_t *x = h->xs;
+	if (!x[MM_SSM_INNER] && !(h->xf[MM_SSM_EXPAND] > 0 && h->xf[MM_SSM_EXPAND] < 1024))
+		return mm_fail(err, MM_EFORMAT, "config.json: expand is %g", h->xf[MM_SSM_EXPAND]);
 	if (!x[MM_SSM_INNER])
 		x[MM_SSM_INNER] = (size_t)(h->xf[MM_SSM_EXPAND] * (double)h->n_embd);
 	const json_t *rank = mm_cfg_get(s, s->gguf ? "ssm.time_step_rank" : "time_step_rank");

@@ -424,6 +424,7 @@ enum {
 	MM_W_T = 2,	/* HF file holds [in, out] (Conv1D); dims in the row are as stored in the HF file */
 	MM_W_PLUS1 = 4, /* HF: 1 is added on reading (also done for norm slots when hp->norm_plus1) */
 	MM_W_TIED = 8,	/* not looked for when hp->tie */
+	MM_W_MXFP4 = 16, /* HF: four-bit groups in NAME_blocks (this tensor) and NAME_scales; dims in the row are the matrix's */
 };
 struct mm_w_row {
 	uint8_t slot, flags;
@@ -627,6 +628,14 @@ struct mm_model {
 int mm_bind_make(struct mm_bind *b, const struct mm_family *fam, const struct mm_hp *hp, const struct mm_ckpt *ck,
 	struct mm_err *err) MM_MUST_CHECK;
 void mm_bind_fini(struct mm_bind *b, size_t n_layer);
+
+/* ---- mxfp4.c: pairs of *_blocks and *_scales ---- */
+
+int mm_mxfp4_check(const struct mm_ckpt *ck, const struct mm_tensor *t, unsigned n_dim, const uint64_t *dim,
+	struct mm_err *err) MM_MUST_CHECK;
+/* Elements [first, first + n) of the matrix, both multiples of 32. */
+int mm_mxfp4_read(const struct mm_ckpt *ck, const struct mm_tensor *t, uint64_t first, size_t n, float *dst,
+	struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- decoder.c: the driver ---- */
 

@@ -196,6 +196,8 @@ static int shape_check(const struct finder *f, const struct mm_w_row *r, const s
 	uint64_t want[MM_DIMS_MAX], have[MM_DIMS_MAX];
 	unsigned n = shape_want(f, r, is_stacked(f, r), want), k = 0;
 	char a[160], b[160];
+	if (r->flags & MM_W_MXFP4)
+		return mm_mxfp4_check(f->ck, t, n, want, err);
 	if (!mm_dtypes[t->dtype].is_float)
 		return mm_fail(err, MM_EUNSUPPORTED, "tensor %s (%s) has type %s, expected floating-point numbers",
 			t->name, mm_ckpt_file(f->ck, t->file), mm_dtypes[t->dtype].name);

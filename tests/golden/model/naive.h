@@ -25,6 +25,7 @@ struct ck_tensor {
 	char name[128];
 	size_t n, n_dim, dim[3];
 	double *v; /* float values */
+	bool four; /* [e, in, out], written as four-bit groups of [e, out, in] */
 };
 struct ck {
 	struct mm_rng rng;
@@ -86,6 +87,57 @@ static const double *ck_get(
 	return t->v;
 }
 
+/* ---- four-bit groups: 32 inputs of one output share a power of two, which only depends on the place ---- */
+
+static const double four_value[16] = { 0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6 };
+
+static int four_scale(size_t e, size_t out, size_t group)
+{
+	return -5 + (int)((e + 2 * out + group) % 3);
+}
+
+static unsigned four_code(double v, int scale)
+{
+	unsigned best = 0;
+	for (unsigned c = 1; c < 16; c++)
+		if (fabs(v - ldexp(four_value[c], scale)) < fabs(v - ldexp(four_value[best], scale)))
+			best = c;
+	return best;
+}
+
+/* Rounds a tensor [e, in, out] to what can be stored so. */
+static void four_round(struct ck *ck, const double *v)
+{
+	for (size_t i = 0; i < ck->n; i++) {
+		struct ck_tensor *t = &ck->t[i];
+		if (t->v != v || t->four)
+			continue;
+		t->four = true;
+		for (size_t k = 0; k < t->n; k++) {
+			size_t out = k % t->dim[2], in = k / t->dim[2] % t->dim[1], e = k / t->dim[2] / t->dim[1];
+			int s = four_scale(e, out, in / 32);
+			t->v[k] = ldexp(four_value[four_code(t->v[k], s)], s);
+		}
+	}
+}
+
+static void four_write(const struct ck_tensor *t, bool first, struct mm_buf *head, struct mm_buf *data)
+{
+	size_t g = t->dim[1] / 32, n = t->dim[0] * t->dim[2] * g;
+	mm_buf_printf(head, "%s\"%s_blocks\":{\"dtype\":\"U8\",\"shape\":[%zu,%zu,%zu,16],\"data_offsets\":[%zu,%zu]},",
+		first ? "" : ",", t->name, t->dim[0], t->dim[2], g, data->len, data->len + 16 * n);
+	mm_buf_printf(head, "\"%s_scales\":{\"dtype\":\"U8\",\"shape\":[%zu,%zu,%zu],\"data_offsets\":[%zu,%zu]}",
+		t->name, t->dim[0], t->dim[2], g, data->len + 16 * n, data->len + 17 * n);
+	for (size_t i = 0; i < 16 * n; i++) {
+		size_t j = i % 16, k = i / 16 % g, out = i / 16 / g % t->dim[2], e = i / 16 / g / t->dim[2];
+		int s = four_scale(e, out, k);
+		const double *v = t->v + (e * t->dim[1] + k * 32 + 2 * j) * t->dim[2] + out;
+		mm_buf_u8(data, (uint8_t)(four_code(v[0], s) | four_code(v[t->dim[2]], s) << 4));
+	}
+	for (size_t i = 0; i < n; i++)
+		mm_buf_u8(data, (uint8_t)(127 + four_scale(i / g / t->dim[2], i / g % t->dim[2], i % g)));
+}
+
 /* model.safetensors and config.json into dir */
 static void ck_write(const struct ck *ck, const char *dir)
 {
@@ -95,6 +147,10 @@ static void ck_write(const struct ck *ck, const char *dir)
 	mm_buf_str(&head, "{");
 	for (size_t i = 0; i < ck->n; i++) {
 		const struct ck_tensor *t = &ck->t[i];
+		if (t->four) {
+			four_write(t, i == 0, &head, &data);
+			continue;
+		}
 		mm_buf_printf(&head, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[", i ? "," : "", t->name);
 		for (size_t d = 0; d < t->n_dim; d++)
 			mm_buf_printf(&head, "%s%zu", d ? "," : "", t->dim[d]);

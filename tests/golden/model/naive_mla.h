@@ -176,6 +176,10 @@ static double *oss_moe(struct ck *ck, const double *y, size_t n, size_t d, size_
 	const double *gb = ck_get(ck, 1, 0, ne, 2 * ff, 0, "layers.%zu.mlp.experts.gate_up_proj_bias", l);
 	const double *dn = ck_get(ck, 1 / sqrt((double)ff), 0, ne, ff, d, "layers.%zu.mlp.experts.down_proj", l);
 	const double *db = ck_get(ck, 0.3, 0, ne, d, 0, "layers.%zu.mlp.experts.down_proj_bias", l);
+	if (json_object_get(c, "quantization_config")) {
+		four_round(ck, gu);
+		four_round(ck, dn);
+	}
 	for (size_t t = 0; t < n; t++) {
 		size_t pick[16];
 		double sum = 0;

@@ -134,6 +134,12 @@ static const struct test_case cases[] = {
 		    "\"truncate\":false,"
 		    "\"original_max_position_embeddings\":128}",
 		naive_gpt_oss },
+	{ "gpt_oss: experts in four bits", "GptOssForCausalLM",
+		"\"model_type\":\"gpt_oss\",\"vocab_size\":61,\"hidden_size\":32,\"num_hidden_layers\":2,"
+		"\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":8,\"intermediate_size\":64,"
+		"\"num_local_experts\":4,\"num_experts_per_tok\":2,\"rope_scaling\":null,"
+		"\"quantization_config\":{\"quant_method\":\"mxfp4\"}",
+		naive_gpt_oss },
 };
 
 #define N_SEQ 5
