@@ -210,4 +210,96 @@ int mm_tsne_run(const struct mm_tri *t, const struct mm_tsne_opts *o, double *co
 /* One more point with distances d[k] to a frozen embedding: only it moves, from the weighted middle of its neighbours. */
 int mm_tsne_place(const double *d, const double *coord, size_t k, const struct mm_tsne_opts *o, double *out, struct mm_err *err) MM_MUST_CHECK;
 
+/* ---- cluster.c: hierarchies ---- */
+
+enum mm_linkage { MM_LINK_AVERAGE, MM_LINK_WARD, MM_LINK_COMPLETE };
+struct mm_merge { /* step s makes cluster k + s of a and b (models are 0 .. k - 1); heights never fall */
+	uint32_t a, b; /* a < b */
+	double height; /* in sqrt(nats per text) */
+	uint32_t size; /* models below */
+};
+/* Over D = sqrt(two_kl); out[k - 1]. Nearest-neighbour chains: O(k^2) time, one working copy of the triangle. */
+int mm_cluster_tree(const struct mm_tri *t, enum mm_linkage how, struct mm_merge *out, struct mm_err *err) MM_MUST_CHECK;
+/* Cuts the hierarchy into `want` clusters (1 .. k): label[k], numbered in the order of their first members. */
+int mm_cluster_cut(const struct mm_merge *m, size_t k, size_t want, uint32_t *label, struct mm_err *err) MM_MUST_CHECK;
+/* Silhouette of every model, each[k] in -1 .. 1 (0 for one alone in its cluster), and their mean; 0 with fewer than 2 clusters. */
+int mm_cluster_silhouette(const struct mm_tri *t, const uint32_t *label, double *each, double *mean, struct mm_err *err) MM_MUST_CHECK;
+/* Agreement of two labelings, adjusted for chance (Rand): 1 equal, about 0 unrelated. */
+int mm_cluster_agreement(const uint32_t *a, const uint32_t *b, size_t k, double *out, struct mm_err *err) MM_MUST_CHECK;
+/* Newick text with branch lengths; names are quoted where the format wants it. */
+int mm_cluster_newick(const struct mm_merge *m, size_t k, const char *const *name, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- ridge.c: benchmark scores from vectors, in dual form ---- */
+
+#define MM_RIDGE_ALPHAS 33 /* penalties 1 .. 1e8 in quarter decades */
+struct mm_ridge {
+	double pearson, spearman; /* of prediction and truth over the models with a score; 0 when undefined */
+	double rmse;
+	size_t n;	      /* models with a score */
+	double alpha[16];     /* chosen for each of the first folds */
+};
+/* Cross-validated prediction from the doubly centred rows: out[k]. score[k]: NAN where none is known (such models are predicted
+ * by the last fold's fit and never used). fold[k] < n_fold: where a model is held out. The penalty is chosen inside each
+ * training part by leave-one-out error. The column means drop out (the intercept takes them), so that centring over all
+ * models, as in the paper, and inside the folds give the same figures; only the clip threshold is shared. */
+int mm_ridge_cv(const struct mm_tri *t, size_t n_texts, const double *score, const uint32_t *fold, size_t n_fold, double *out,
+	struct mm_ridge *r, struct mm_err *err) MM_MUST_CHECK;
+/* One fit on all models with a score, predictions for all. sd: standard error of a prediction, from the leave-one-out error and
+ * the leverage. outside: farther from every model with a score than those are from each other; the prediction is a guess. All
+ * arrays [k]; a model with a score gets its leave-one-out prediction. */
+int mm_ridge_fit(const struct mm_tri *t, size_t n_texts, const double *score, double *out, double *sd, bool *outside,
+	struct mm_ridge *r, struct mm_err *err) MM_MUST_CHECK;
+/* Folds 0 .. n_fold - 1 of nearly equal size in a seeded random order. */
+void mm_ridge_folds(size_t k, size_t n_fold, uint64_t seed, uint32_t *fold);
+double mm_pearson(const double *x, const double *y, size_t n);					     /* 0 when one is constant */
+int mm_spearman(const double *x, const double *y, size_t n, double *out, struct mm_err *err) MM_MUST_CHECK; /* ties: mean rank */
+
+/* ---- lineage.c: merges, family tree, trajectories ---- */
+
+struct mm_blend { /* x ~ (1 - alpha) a + alpha b */
+	double alpha;	  /* projection on the line from a to b */
+	double off_line; /* distance from the line over its length */
+	double bow;	  /* off_line / sqrt(alpha (1 - alpha)): the same for every alpha of a slightly bent line */
+	double two_kl_ab;
+};
+/* From the three squared distances alone. false when a and b coincide or alpha is not inside 0 .. 1. */
+bool mm_blend_of(double xa, double xb, double ab, struct mm_blend *out);
+#define MM_BLEND_BOW 0.2	/* interpolated weights: 0.05 to 0.14; other models between two: 0.28 and more */
+/* Is x a linear interpolation of two others? Among pairs of its n_near nearest (group[k] equal, NULL: all) with a bow of at most
+ * max_bow the one with the longest line. false: none. near: scratch [k]. */
+bool mm_blend_find(const struct mm_tri *t, const uint64_t *group, size_t x, size_t n_near, double max_bow, struct mm_near *near,
+	uint32_t *a, uint32_t *b, struct mm_blend *out);
+
+enum mm_kin_kind { MM_KIN_ROOT, MM_KIN_CHILD, MM_KIN_CHECKPOINT, MM_KIN_MERGE, MM_KIN_COPY };
+struct mm_kin {
+	enum mm_kin_kind kind;
+	uint32_t parent, parent2; /* UINT32_MAX: none; parent2: of a merge (alpha its share); of a checkpoint the parent is its run's end */
+	uint32_t base;		  /* root of its tree */
+	double two_kl;		  /* to the parent */
+	double alpha;
+	double rival;	    /* two_kl to the next best parent; INFINITY: there is none */
+	uint32_t rival_i; /* UINT32_MAX: none */
+};
+struct mm_kin_input {
+	const struct mm_tri *t;
+	const double *var;	   /* [k] mm_row_moments of the clipped rows */
+	const uint64_t *group; /* [k] what parent and child must share: architecture, size, vocabulary */
+	const uint32_t *run;   /* [k] training run or UINT32_MAX; NULL: not known */
+	const int64_t *step;   /* [k] -1: none; NULL: not known */
+};
+/* Copies and merges first; the rest of a group is a minimum spanning tree of two_kl, rooted in its middle (the model with the
+ * least sum of distances) and cut where a link is no shorter than what separates its ends from other architectures. */
+int mm_kin_tree(const struct mm_kin_input *in, struct mm_kin *out, struct mm_err *err) MM_MUST_CHECK;
+/* Share of the resamples in which x is nearer to a than to b. */
+int mm_boot_nearer(const struct mm_boot *boot, const float *x, const float *a, const float *b, double clip, double *out,
+	struct mm_err *err) MM_MUST_CHECK;
+
+struct mm_leg { /* from one checkpoint to the next */
+	double two_kl;
+	double per_step; /* two_kl over the difference of steps; 0 when not known */
+	double turn;	 /* angle against the leg before, radians; 0 for the first */
+};
+/* seq[n]: models of a run in the order of their steps; out[n - 1]. Returns the path length, the sum of sqrt(two_kl). */
+double mm_trajectory(const struct mm_tri *t, const uint32_t *seq, const int64_t *step, size_t n, struct mm_leg *out);
+
 #endif
