@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- files: written beside their place and renamed, so that a broken one is never there ---- */
+/* ---- files: written beside their place and renamed: a broken one is never there, an old one stays until then ---- */
 
 struct part {
 	char *tmp;
@@ -154,7 +154,7 @@ static int fetch_file(struct mm_cli *c, const char *cmd, json_t *args, const cha
 	struct part p;
 	json_t *b = NULL;
 	/* The file first: what cannot be written need not be asked for. */
-	int rc = part_open(&p, path, c->o.force, mode, err);
+	int rc = part_open(&p, path, true, mode, err);
 	if (rc)
 		json_decref(args);
 	else
@@ -182,7 +182,7 @@ static int write_names(struct mm_cli *c, const json_t *names, json_t *summary, s
 		mm_buf_str(&text, json_is_string(v) ? json_string_value(v) : "?");
 		mm_buf_u8(&text, '\n');
 	}
-	int rc = mm_buf_check(&text, err) ? -1 : part_open(&p, c->o.names, c->o.force, 0666, err);
+	int rc = mm_buf_check(&text, err) ? -1 : part_open(&p, c->o.names, true, 0666, err);
 	if (!rc) {
 		rc = text.len ? part_write(&p, text.data, text.len, err) : 0;
 		rc = part_close(&p, !rc, err);

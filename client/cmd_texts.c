@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* ---- build ---- */
 
@@ -18,14 +17,10 @@ static void summary(const struct mm_cli *c, const struct mm_chunks *k, size_t pi
 
 static int put_out(const struct mm_cli *c, const struct mm_buf *b, struct mm_err *err)
 {
-	struct stat st;
 	const char *path = c->o.output;
 	if (!path || !strcmp(path, "-"))
 		return fwrite(b->data, 1, b->len, c->out) == b->len ? 0
 								    : mm_fail(err, MM_EIO, "cannot write the output");
-	/* Vectors belong to the text set they were made with: replacing one by mistake makes them worthless. */
-	if (!c->o.force && !lstat(path, &st))
-		return mm_fail(err, MM_ECONFLICT, "%s is there already; --force replaces it", path);
 	return mm_file_write(path, b->data, b->len, err);
 }
 
