@@ -120,8 +120,8 @@ int mm_conv_load(const struct mm_model *m, size_t l, enum mm_slot slot, size_t n
 	struct mm_err *err) MM_MUST_CHECK;
 /* All numbers of a tensor of any shape, as they lie in the file. */
 int mm_w_all(const struct mm_model *m, size_t l, enum mm_slot slot, float **out, struct mm_err *err) MM_MUST_CHECK;
-/* At least n floats that live as long as the pass (so that not every layer asks the system for pages); finite numbers, nothing more is
- * promised about them. Parts are handed out one after the other with mm_part. */
+/* At least n floats that live as long as the pass (so that not every layer asks the system for pages); finite numbers,
+ * nothing more is promised about them. Parts are handed out one after the other with mm_part. */
 float *mm_pass_mix(struct mm_pass *p, size_t n, struct mm_err *err) MM_MUST_CHECK;
 static inline float *mm_part(float **at, size_t n)
 {
