@@ -271,12 +271,14 @@ bool tok_added_iter_next(struct tok_added_iter *it, struct tok_split *out)
 			continue;
 		if (t->single_word && (word_before(it->text, from) || word_behind(it->text, to)))
 			continue;
-		if (t->lstrip && from > it->start)
-			from = space_before(it->text, from, it->start);
-		if (t->lstrip && from < it->start)
-			from = it->start;
+		if (t->lstrip)
+			from = from > it->start ? space_before(it->text, from, it->start) : it->start;
 		if (t->rstrip)
 			to = space_behind(it->text, to);
+		if (from >= to) { /* all its text was white space that the one before it took */
+			it->start = to > it->start ? to : it->start;
+			continue;
+		}
 		*out = (struct tok_split){ t, it->start, from > it->start ? from : it->start };
 		it->start = to;
 		return true;

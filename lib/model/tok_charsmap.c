@@ -108,25 +108,42 @@ static size_t cluster(struct tok_str s, size_t i)
 	return i;
 }
 
-int tok_charsmap_apply(const struct tok_charsmap *m, struct tok_str s, struct mm_buf *out, struct mm_err *err)
+static size_t one_char(struct tok_str s)
+{
+	uint32_t cp;
+	return s.n ? tok_utf8(s.s, s.s + s.n, &cp) : 0;
+}
+
+/* What stands in for the first character stands at the beginning; of several characters put in for several, the first.
+ * One that vanishes leaves its place to the next, which is how the reference counts. */
+static void begin(size_t *first, struct tok_str old, struct tok_str new)
+{
+	if (!*first)
+		*first = one_char(old) == old.n ? new.n : one_char(new);
+}
+
+int tok_charsmap_apply(
+	const struct tok_charsmap *m, struct tok_str s, struct mm_buf *out, size_t *first, struct mm_err *err)
 {
 	size_t from = out->len;
+	*first = 0;
 	for (size_t i = 0; i < s.n;) {
 		size_t e = cluster(s, i);
 		struct tok_str r;
 		if (e - i < 6 && prefix(m, s.s + i, e - i, true, &r)) {
 			mm_buf_put(out, r.s, r.n); /* the whole cluster goes, however long the key was */
+			begin(first, (struct tok_str){ s.s + i, e - i }, r);
 			i = e;
 			continue;
 		}
 		while (i < e) {
 			uint32_t cp;
-			unsigned n = tok_utf8(s.s + i, s.s + s.n, &cp);
-			if (prefix(m, s.s + i, n, true, &r))
-				mm_buf_put(out, r.s, r.n);
-			else
-				mm_buf_put(out, s.s + i, n);
-			i += n;
+			struct tok_str old = { s.s + i, tok_utf8(s.s + i, s.s + s.n, &cp) };
+			if (!prefix(m, old.s, old.n, true, &r))
+				r = old;
+			mm_buf_put(out, r.s, r.n);
+			begin(first, old, r);
+			i += old.n;
 		}
 	}
 	if (mm_buf_check(out, err))

@@ -71,39 +71,53 @@ int tok_merges_put(struct tok_merges *m, uint32_t left, uint32_t right, uint32_t
 	return 0;
 }
 
-static size_t run_short(const struct tok_merges *m, uint32_t *sym, size_t n)
+/* Rank and result of the pair (left, right); no pair: the highest rank. */
+static inline void look(
+	const struct tok_merges *m, const uint32_t *sym, unsigned left, unsigned right, uint32_t *rank, uint32_t *made)
 {
-	uint32_t rank[SHORT], made[SHORT];
-	for (size_t i = 0; i + 1 < n; i++) {
-		const struct tok_merge *p = tok_merges_get(m, sym[i], sym[i + 1]);
-		rank[i] = p ? p->rank : UINT32_MAX;
-		made[i] = p ? p->id : 0;
+	const struct tok_merge *p = tok_merges_get(m, sym[left], sym[right]);
+	rank[left] = p ? p->rank : UINT32_MAX;
+	made[left] = p ? p->id : 0;
+}
+
+static size_t run_short(const struct tok_merges *m, uint32_t *sym, unsigned n)
+{
+	uint32_t rank[SHORT], made[SHORT]; /* of the pair that begins here */
+	uint8_t next[SHORT], prev[SHORT];
+	unsigned out = 0;
+	for (unsigned i = 0; i + 1 < n; i++)
+		look(m, sym, i, i + 1, rank, made);
+	for (unsigned i = 0; i < n; i++) {
+		next[i] = (uint8_t)(i + 1);
+		prev[i] = (uint8_t)(i - 1);
 	}
-	while (n > 1) {
-		size_t best = 0;
-		const struct tok_merge *p;
-		for (size_t i = 1; i + 1 < n; i++)
-			if (rank[i] < rank[best])
+	for (;;) {
+		unsigned best = 0, right, behind;
+		uint32_t low = UINT32_MAX;
+		for (unsigned i = 0; i + 1 < n; i++)
+			if (rank[i] < low) {
+				low = rank[i];
 				best = i;
-		if (rank[best] == UINT32_MAX)
+			}
+		if (low == UINT32_MAX)
 			break;
+		right = next[best];
+		behind = next[right];
 		sym[best] = made[best];
-		memmove(sym + best + 1, sym + best + 2, (n - best - 2) * sizeof(*sym));
-		memmove(rank + best, rank + best + 1, (n - best - 2) * sizeof(*rank));
-		memmove(made + best, made + best + 1, (n - best - 2) * sizeof(*made));
-		n--;
-		if (best > 0) {
-			p = tok_merges_get(m, sym[best - 1], sym[best]);
-			rank[best - 1] = p ? p->rank : UINT32_MAX;
-			made[best - 1] = p ? p->id : 0;
+		next[best] = (uint8_t)behind;
+		rank[best] = UINT32_MAX;
+		if (right + 1 < n)
+			rank[right] = UINT32_MAX;
+		if (behind < n) {
+			prev[behind] = (uint8_t)best;
+			look(m, sym, best, behind, rank, made);
 		}
-		if (best + 1 < n) {
-			p = tok_merges_get(m, sym[best], sym[best + 1]);
-			rank[best] = p ? p->rank : UINT32_MAX;
-			made[best] = p ? p->id : 0;
-		}
+		if (best)
+			look(m, sym, prev[best], best, rank, made);
 	}
-	return n;
+	for (unsigned i = 0; i < n; i = next[i])
+		sym[out++] = sym[i];
+	return out;
 }
 
 /* ---- long words ---- */
@@ -219,5 +233,5 @@ static size_t run_long(const struct tok_merges *m, struct tok_ctx *c, uint32_t *
 
 size_t tok_merge_run(const struct tok_merges *m, struct tok_ctx *c, uint32_t *sym, size_t n)
 {
-	return n <= SHORT && !m->watch ? run_short(m, sym, n) : run_long(m, c, sym, n);
+	return n <= SHORT && !m->watch && n ? run_short(m, sym, (unsigned)n) : run_long(m, c, sym, n);
 }

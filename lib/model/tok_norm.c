@@ -241,16 +241,30 @@ static bool idle(const struct tok_norm *st, struct tok_str s)
 	}
 }
 
+static int apply_nf(const struct tok_norm *st, struct tok_ctx *c, struct tok_str s, struct mm_buf *out, size_t *zero)
+{
+	uint32_t cp;
+	if (tok_nf_apply(c, s, st->nf, out))
+		return -1;
+	if (*zero && !out->failed) {
+		size_t alone = (tok_utf8(s.s, s.s + s.n, &cp), tok_nf_len(cp, st->nf));
+		*zero = first_len((struct tok_str){ out->data, out->len });
+		*zero = MM_MIN(MM_MAX(*zero, alone), out->len);
+	}
+	return 0;
+}
+
 static int apply(const struct tok_norm *st, struct tok_ctx *c, struct tok_str s, struct mm_buf *out, size_t *zero)
 {
-	int rc = 0;
+	size_t first;
 	switch (st->kind) {
 	case NF:
-		rc = tok_nf_apply(c, s, st->nf, out);
-		break;
+		return apply_nf(st, c, s, out, zero);
 	case CHARSMAP:
-		rc = tok_charsmap_apply(st->map, s, out, c->err);
-		break;
+		if (tok_charsmap_apply(st->map, s, out, &first, c->err))
+			return -1;
+		*zero = *zero ? first : 0;
+		return 0;
 	case REPLACE:
 		return replace(st, c, s, out, zero);
 	case PREPEND:
@@ -259,17 +273,15 @@ static int apply(const struct tok_norm *st, struct tok_ctx *c, struct tok_str s,
 		*zero += *zero ? st->text.len : 0;
 		return 0;
 	case BYTES:
-		tok_bytes_map(out, s.s, *zero);
+		first = *zero;
+		tok_bytes_map(out, s.s, first);
 		*zero = out->len;
-		tok_bytes_map(out, s.s + (*zero ? first_len(s) : 0), s.n - (*zero ? first_len(s) : 0));
+		tok_bytes_map(out, s.s + first, s.n - first);
 		return 0;
 	default:
 		each_char(st, s, out, zero);
 		return 0;
 	}
-	if (!rc && *zero && !out->failed)
-		*zero = first_len((struct tok_str){ out->data, out->len });
-	return rc;
 }
 
 int tok_norms_run(const struct tok_norms *ns, struct tok_ctx *c, struct tok_str *text, size_t *zero)

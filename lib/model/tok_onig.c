@@ -19,7 +19,8 @@
 #define GROUPS_MAX  100
 #define CLASS_DEPTH 8
 
-#define WORD_ITEMS  "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define WORD_ITEMS  "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" /* inside a class; outside, a Latin-1 table has these too: */
+#define WORD_OUTER  WORD_ITEMS "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define SPACE_ITEMS "\\p{White_Space}"
 
 struct tr {
@@ -470,7 +471,7 @@ static int class_atom(struct tr *t)
 
 static int escape(struct tr *t)
 {
-	static const char word[] = "[" WORD_ITEMS "]";
+	static const char word[] = "[" WORD_OUTER "]";
 	struct mm_buf *o = t->out;
 	struct set one = { 0 };
 	bool negated;
@@ -502,7 +503,7 @@ static int escape(struct tr *t)
 		break;
 	case 'w':
 	case 'W':
-		mm_buf_printf(o, "[%s" WORD_ITEMS "]", c == 'w' ? "" : "^");
+		mm_buf_printf(o, "[%s" WORD_OUTER "]", c == 'w' ? "" : "^");
 		break;
 	case 'h':
 	case 'H':
@@ -523,6 +524,10 @@ static int escape(struct tr *t)
 	case 'p':
 	case 'P':
 		rc = parse_property(t, c == 'P', &one.items, &negated);
+		if (!rc && one.items.data && !strcmp((const char *)one.items.data, WORD_ITEMS)) {
+			one.items.len = 0;
+			mm_buf_str(&one.items, WORD_OUTER);
+		}
 		if (!rc)
 			set_put(&one, negated, o);
 		set_fini(&one);
@@ -535,7 +540,6 @@ static int escape(struct tr *t)
 	case 'z':
 	case 'Z':
 	case 'R':
-	case 'X':
 		mm_buf_printf(o, "\\%c", c);
 		break;
 	case '1':
@@ -553,7 +557,7 @@ static int escape(struct tr *t)
 		mm_buf_str(o, "}");
 		break;
 	default:
-		if (strchr("KGkgcCMyY0", c))
+		if (strchr("KGkgcCMyYX0", c))
 			return mm_fail(t->err, MM_EUNSUPPORTED, "regex: \\%c is not supported", c);
 		put_cp(o, c);
 	}

@@ -48,9 +48,10 @@ struct fold {
 
 static int emit(struct fold *f, size_t a, size_t b)
 {
+	size_t zero = f->p.zero > a ? f->p.zero - a : 0;
 	if (a == b)
 		return 0;
-	return run_step(f->c, f->k, (struct piece){ f->p.s + a, b - a, f->p.zero > a ? f->p.zero - a : 0 });
+	return run_step(f->c, f->k, (struct piece){ f->p.s + a, b - a, MM_MIN(zero, b - a) });
 }
 
 static int hold(struct fold *f, size_t a, size_t b, bool match)

@@ -225,15 +225,18 @@ struct tok_charsmap *tok_charsmap_new(const uint8_t *blob, size_t n, struct mm_e
 void tok_charsmap_free(struct tok_charsmap *m);
 /* Longest key that is a prefix of s: its length, 0 none; *out is what replaces it. */
 size_t tok_charsmap_prefix(const struct tok_charsmap *m, const uint8_t *s, size_t n, struct tok_str *out);
-/* The way of tokenizer.json's Precompiled: grapheme by grapheme. Appends. */
-int tok_charsmap_apply(
-	const struct tok_charsmap *m, struct tok_str s, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+/* The way of tokenizer.json's Precompiled: grapheme by grapheme. Appends. *first: bytes of the result that stand where
+ * the text begins. */
+int tok_charsmap_apply(const struct tok_charsmap *m, struct tok_str s, struct mm_buf *out, size_t *first,
+	struct mm_err *err) MM_MUST_CHECK;
 
 /* tok_nf.c */
 enum tok_nf { TOK_NFC, TOK_NFD, TOK_NFKC, TOK_NFKD };
 bool tok_nf_is_plain(
 	struct tok_str s, enum tok_nf form); /* nothing in it that the form changes, as far as is quickly seen */
 int tok_nf_apply(struct tok_ctx *c, struct tok_str s, enum tok_nf form, struct mm_buf *out) MM_MUST_CHECK; /* appends */
+
+size_t tok_nf_len(uint32_t cp, enum tok_nf form); /* bytes that one character alone becomes */
 
 struct tok_norm;
 struct tok_norms {
@@ -475,7 +478,7 @@ struct tok_word { /* one cache line of the word cache: a piece and its ids */
 	uint8_t key[TOK_WORD_KEY];
 	uint32_t id[TOK_WORD_IDS];
 };
-#define TOK_CACHE_SLOTS (1u << 14)
+#define TOK_CACHE_SLOTS (1u << 15)
 
 struct tok_heap_entry {
 	uint64_t key; /* rank << 32 | position */

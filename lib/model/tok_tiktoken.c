@@ -15,7 +15,7 @@
 #define FOLDED "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define CL(digits)                                                                                                     \
 	FOLDED "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| "                                                           \
-							"?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+	       "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LEAD  "[^\\r\\n\\p{L}\\p{N}]?"

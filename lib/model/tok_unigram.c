@@ -129,13 +129,14 @@ static int forward(const struct tok_unigram *u, struct tok_ctx *c, struct tok_st
 			reach(&best[i + 1], score_of(u, id, len) + here, (uint32_t)at, id, spm);
 			single = single || len == first;
 		}
-		if (!single && u->opts.unk < 0)
-			return mm_fail(
-				c->err, MM_EFORMAT, "the text needs the unknown token, which the model does not have");
 		if (!single) {
 			/* SentencePiece adds two floats here, and doubles above */
 			double unk = spm ? (double)((float)u->unk_score + (float)here) : u->unk_score + here;
-			reach(&best[at + first], unk, (uint32_t)at, (uint32_t)u->opts.unk, spm);
+			struct best *b = &best[at + first];
+			if (u->opts.unk < 0 && (b->from == TOK_NONE || unk > b->score))
+				return mm_fail(c->err, MM_EFORMAT,
+					"the text needs the unknown token, which the model does not have");
+			reach(b, unk, (uint32_t)at, (uint32_t)u->opts.unk, spm);
 		}
 		at += first;
 	}
