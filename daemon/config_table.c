@@ -86,7 +86,7 @@ const struct mm_key_row mm_keys[] = {
 		"Empty: none." },
 	{ "alerts", "on_alert_timeout", MM_K_DURATION, 0, AT(alerts.on_alert_timeout), 0.1, 86400, "30s", NULL,
 		"After this long the command is killed." },
-	{ "alerts", "isolated_z", MM_K_NUMBER, 0, AT(alerts.isolated_z), 1, 1e6, "6", NULL,
+	{ "alerts", "isolated_z", MM_K_NUMBER, 0, AT(alerts.isolated_z), 1, 1e6, "3", NULL,
 		"A model whose distance to its nearest neighbours is this many robust standard deviations above the "
 		"usual "
 		"is called isolated." },

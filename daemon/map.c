@@ -259,6 +259,7 @@ void mm_map_stop(struct mm_daemon *d)
 	struct mm_chart *m = d->map;
 	if (!m)
 		return;
+	mm_worker_stop(d); /* what runs there reads vectors that we and the models below are about to free */
 	for (size_t i = 0; i < m->n; i++) {
 		m->member[i]->e->map_state = NULL;
 		mm_free(m->member[i]->dist);

@@ -401,6 +401,8 @@ bool mm_map_refit_due(const struct mm_daemon *d)
 	}
 	if (!m->epoch.id)
 		return live > 0;
+	if (d->cfg.map.refit_growth <= 0)
+		return false; /* only when asked for */
 	json_t *made_with = json_object_get(m->epoch.info, "models_fit");
 	double had = (double)json_integer_value(made_with);
 	return (double)(live - fit) >= fmax(1, d->cfg.map.refit_growth * had);
