@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define DEFAULT_CONFIG "/etc/modelmapd/modelmapd.yaml"
@@ -54,6 +55,7 @@ static void start_over_clean(char **argv)
 	for (size_t i = 0; i < MM_COUNT(blocked); i++)
 		clean &= sigismember(&old, blocked[i]) == 1;
 	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_NAME, "modelmapd"); /* else ps shows "exe" the second time */
 	if (clean)
 		return;
 	unsetenv("OPENBLAS_CORETYPE");

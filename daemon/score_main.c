@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define AGAIN "MODELMAP_SCORE_AGAIN"
@@ -29,14 +30,21 @@ static const char *coretype(void)
 	return NULL;
 }
 
+/* Both libraries look at their variables in constructors, before main. Idle threads of OpenMP spin for milliseconds by
+ * default, which costs whoever else wants the processor more than it brings us; after SPINS rounds they sleep. */
+#define SPINS "20000"
+
 static void environment_fix(char **argv)
 {
 	const char *want = coretype(), *have = getenv("OPENBLAS_CORETYPE");
-	if (!want || getenv(AGAIN) || (have && !strcasecmp(have, want))) {
+	bool blas = want && !(have && !strcasecmp(have, want));
+	bool spin = !getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY");
+	if (getenv(AGAIN) || (!blas && !spin)) {
 		unsetenv(AGAIN);
 		return;
 	}
-	if (setenv("OPENBLAS_CORETYPE", want, 1) || setenv(AGAIN, "1", 1))
+	if ((blas && setenv("OPENBLAS_CORETYPE", want, 1)) || (spin && setenv("GOMP_SPINCOUNT", SPINS, 1)) ||
+		setenv(AGAIN, "1", 1))
 		return;
 	execv("/proc/self/exe", argv);
 	unsetenv(AGAIN); /* no /proc: slower, but right */
@@ -67,6 +75,7 @@ int main(int argc, char **argv)
 	struct mm_score_cli o;
 	int rc = 0;
 	environment_fix(argv);
+	prctl(PR_SET_NAME, "modelmap-score"); /* else ps shows "exe", from /proc/self/exe */
 	signal(SIGPIPE, SIG_IGN);
 	if (mm_score_opts_parse(&o, argc, argv, &err)) {
 		fprintf(stderr, "modelmap-score: %s (--help shows the options)\n", err.text);
