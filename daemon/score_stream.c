@@ -137,7 +137,7 @@ static int job(struct stream *s, struct mm_err *err)
 	if (mm_texts_load(&texts, o->texts, err) || !(probe = mm_probe(o->model, o->search, err)))
 		goto out;
 	p.total = texts.n;
-	if (tell(s, &p) || !(tok = mm_tok_open(o->model, err)) || !(m = mm_model_open(o->model, &o->mo, err)))
+	if (tell(s, &p) || !(m = mm_model_open(o->model, &o->mo, err)) || !(tok = mm_tok_of(mm_model_ckpt(m), err)))
 		goto out;
 	double load = mm_monotonic() - start;
 	if (mm_score_texts(m, tok, &texts, &so, &r, err) || mm_fingerprint_ckpt(mm_model_ckpt(m), &full, err) ||

@@ -27,7 +27,7 @@ int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
 	int rc = -1;
 	double start = mm_monotonic();
 	if (mm_texts_load(&texts, o->texts, err) || !(m = mm_model_open(o->model, &o->mo, err)) ||
-		!(tok = mm_tok_open(o->model, err)))
+		!(tok = mm_tok_of(mm_model_ckpt(m), err)))
 		goto out;
 	double load = mm_monotonic() - start;
 	if (o->verbose)

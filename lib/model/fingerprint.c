@@ -130,6 +130,14 @@ char *mm_ckpt_tokenizer(const struct mm_ckpt *ck, struct mm_err *err)
 	return dir;
 }
 
+struct mm_tok *mm_tok_of(const struct mm_ckpt *ck, struct mm_err *err)
+{
+	char *path = mm_ckpt_tokenizer(ck, err);
+	struct mm_tok *tok = path ? mm_tok_open(path, err) : NULL;
+	mm_free(path);
+	return tok;
+}
+
 static void put_special(struct mm_hasher *h, const json_t *config, const char *key)
 {
 	const json_t *v = json_object_get(config, key);

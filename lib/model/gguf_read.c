@@ -279,6 +279,8 @@ static int read_splits(struct mm_ckpt *ck, const char *name, struct mm_ckpt_why 
 		mm_gguf_get_i64(ck->gguf, "split.count", 0, SPLIT_MAX, &count, err) ||
 		mm_gguf_get_i64(ck->gguf, "split.tensors.count", 0, INT32_MAX, &tensors, err))
 		return -1;
+	if (no)
+		mm_ckpt_blame(why, "split_part", name, 0, false); /* no checkpoint of its own */
 	if (no && stem >= 0)
 		return mm_fail(err, MM_EINVAL, "%s: part %lld of %lld; give the first part, %.*s-00001-of-%05d.gguf",
 			name, (long long)no + 1, (long long)count, stem, name, b);

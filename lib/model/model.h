@@ -59,6 +59,8 @@ enum mm_tok_flags {
 	MM_TOK_PLAIN = 2,   /* special tokens written out in the text are plain text (else they become the token, as in the reference) */
 };
 
+/* The tokenizer of an open checkpoint: its own, that of the run's directory above it, or an adapter's base's. */
+struct mm_tok *mm_tok_of(const struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
 /* `path`: a checkpoint directory or one that holds only a tokenizer (tokenizer.json, else tokenizer.model, else tiktoken or
  * RWKV vocabulary), a single tokenizer.json / tokenizer.model / vocabulary .txt / .tiktoken / .gguf. A checkpoint inside a run
  * finds the tokenizer of the run's directory above it. tokenizer_config.json beside it is read for bos/eos.
@@ -150,7 +152,9 @@ json_t *mm_families_json(struct mm_err *err) MM_MUST_CHECK;
 enum mm_probe_state { MM_PROBE_READY, MM_PROBE_WAITING, MM_PROBE_FAILED };
 /* Fills a JSON object:
  *  {"state": "ready|waiting|failed",
- *   "reason": {"code": "no_config|no_weights|truncated|missing_shard|no_tokenizer|empty_blocks|bad_config|unsupported|shape|...",
+ *   "reason": {"code": waiting: no_config, bad_config, no_weights, bad_index, missing_shard, truncated, empty_blocks, unreadable,
+ *                      no_tokenizer, bad_tokenizer, no_base (of an adapter), io; failed: bad_config, unsupported, shape,
+ *                      bad_weights, bad_index, not_regular, split_part (a later part of a split GGUF),
  *              "file": "model-00002-of-00002.safetensors", "missing_bytes": 4711, "text": "one sentence"},   absent when ready
  *   "quick": hex, "files": [{"name","bytes","mtime_ns","ino"}],   files that count, sorted by name (also when waiting)
  *   "meta": {"family","architecture","params","bytes","dtype","container","context","vocab","base_claimed"}} as far as known.

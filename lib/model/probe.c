@@ -271,19 +271,15 @@ static bool is_downloading(const struct mm_ckpt *ck, size_t *file)
 
 static void check_tokenizer(struct probe *p)
 {
-	char *path = mm_ckpt_tokenizer(p->ck, &p->said);
-	if (!path) {
-		stop(p, "no_tokenizer", "tokenizer.json", true);
-		return;
-	}
-	struct mm_tok *tok = mm_tok_open(path, &p->said);
-	if (!tok && p->said.code == MM_EUNSUPPORTED)
-		stop(p, "unsupported", p->is_dir ? "tokenizer.json" : base_name(p->path), false);
+	struct mm_tok *tok = mm_tok_of(p->ck, &p->said);
+	const char *file = p->is_dir ? "tokenizer.json" : base_name(p->path);
+	if (!tok && p->said.code == MM_ENOENT)
+		stop(p, "no_tokenizer", file, p->is_dir);
+	else if (!tok && p->said.code == MM_EUNSUPPORTED)
+		stop(p, "unsupported", file, false);
 	else if (!tok) /* half written? */
-		stop(p, p->said.code == MM_ENOENT ? "no_tokenizer" : "bad_tokenizer",
-			p->is_dir ? "tokenizer.json" : base_name(p->path), p->is_dir);
+		stop(p, "bad_tokenizer", file, p->is_dir);
 	mm_tok_close(tok);
-	mm_free(path);
 }
 
 /* -1: the probe itself failed (p->said). */
