@@ -63,6 +63,38 @@ static void test_boot_edges(void **state)
 	mm_boot_fini(&b);
 }
 
+/* Parts: each as if its texts were alone, up to the draw; the whole as without parts. */
+static void test_boot_parts(void **state)
+{
+	(void)state;
+	struct mm_err err;
+	struct fake f;
+	struct mm_boot b;
+	struct mm_interval iv[4], whole;
+	size_t n = 900;
+	uint32_t order[900], start[4] = { 0, 500, 899, 900 };
+	float px[900], py[900];
+	fake_new(&f, 2, n, 2, 4);
+	for (uint32_t s = 0; s < n; s++)
+		order[s] = (s * 7) % 900;
+	MUST(mm_boot_init(&b, n, 200, 5, &err));
+	MUST(mm_boot_parts(&b, f.row[0], f.row[1], -950, order, start, 3, iv, &err));
+	for (size_t s = 0; s < n; s++) {
+		px[s] = f.row[0][order[s]];
+		py[s] = f.row[1][order[s]];
+	}
+	MUST(mm_boot_dist(&b, px, py, -950, &whole, &err));
+	assert_close(iv[3].value, whole.value, 1e-9 * whole.value); /* another order of summation */
+	assert_close(iv[3].stderr_, whole.stderr_, 1e-9 * whole.value);
+	assert_close(iv[0].value, mm_dist_pair(px, py, 500, -950), 1e-9 * whole.value);
+	assert_close(iv[1].value, mm_dist_pair(px + 500, py + 500, 399, -950), 1e-9 * whole.value);
+	for (size_t p = 0; p < 2; p++)
+		assert_true(iv[p].lo < iv[p].value && iv[p].value < iv[p].hi && iv[p].stderr_ > whole.stderr_);
+	assert_true(iv[2].value == 0 && iv[2].stderr_ == 0 && iv[2].lo == 0 && iv[2].hi == 0); /* one text */
+	mm_boot_fini(&b);
+	fake_free(&f);
+}
+
 /* ---- quality ---- */
 
 static size_t slow_rank(const double *d, size_t n, size_t i, size_t j)
@@ -369,6 +401,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_boot_normal),
 		cmocka_unit_test(test_boot_edges),
+		cmocka_unit_test(test_boot_parts),
 		cmocka_unit_test(test_quality_twin),
 		cmocka_unit_test(test_smacof_recovers),
 		cmocka_unit_test(test_smacof_never_worse),
