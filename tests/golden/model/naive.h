@@ -121,7 +121,7 @@ static void four_round(struct ck *ck, const double *v)
 	}
 }
 
-static void four_write(const struct ck_tensor *t, bool first, struct mm_buf *head, struct mm_buf *data)
+static inline void four_write(const struct ck_tensor *t, bool first, struct mm_buf *head, struct mm_buf *data)
 {
 	size_t g = t->dim[1] / 32, n = t->dim[0] * t->dim[2] * g;
 	mm_buf_printf(head, "%s\"%s_blocks\":{\"dtype\":\"U8\",\"shape\":[%zu,%zu,%zu,16],\"data_offsets\":[%zu,%zu]},",
@@ -139,7 +139,7 @@ static void four_write(const struct ck_tensor *t, bool first, struct mm_buf *hea
 }
 
 /* model.safetensors and config.json into dir */
-static void ck_write(const struct ck *ck, const char *dir)
+static inline void ck_write(const struct ck *ck, const char *dir)
 {
 	struct mm_buf head = { 0 }, data = { 0 };
 	struct mm_err err;

@@ -154,12 +154,12 @@ static void deepseek(struct ck *ck, const uint32_t *id, size_t n, double *lp, bo
 	finish(ck, x, id, n, v, d, num(c, "tie_word_embeddings", 0) != 0 ? "embed_tokens" : "^lm_head", 1, 0, lp);
 }
 
-static void naive_deepseek2(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_deepseek2(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	deepseek(ck, id, n, lp, false);
 }
 
-static void naive_deepseek3(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_deepseek3(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	deepseek(ck, id, n, lp, true);
 }
@@ -208,7 +208,7 @@ static double *oss_moe(struct ck *ck, const double *y, size_t n, size_t d, size_
 	return out;
 }
 
-static void naive_gpt_oss(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_gpt_oss(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	const json_t *c = ck->cfg, *types = json_object_get(c, "layer_types");
 	size_t d = siz(c, "hidden_size", 0), v = siz(c, "vocab_size", 0), h = siz(c, "num_attention_heads", 0);

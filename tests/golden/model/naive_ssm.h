@@ -60,17 +60,17 @@ static double *mamba_mix(struct ck *ck, const double *y, size_t n, size_t l, boo
 
 static void mamba_like(struct ck *ck, const uint32_t *id, size_t n, double *lp, int kind);
 
-static void naive_mamba(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_mamba(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	mamba_like(ck, id, n, lp, 0);
 }
 
-static void naive_falcon_mamba(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_falcon_mamba(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	mamba_like(ck, id, n, lp, 1);
 }
 
-static void naive_mamba2(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_mamba2(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	mamba_like(ck, id, n, lp, 2);
 }
@@ -174,7 +174,7 @@ static void mamba_like(struct ck *ck, const uint32_t *id, size_t n, double *lp, 
 
 /* ---- falcon_h1 ---- */
 
-static void naive_falcon_h1(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_falcon_h1(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	const json_t *c = ck->cfg;
 	size_t d = siz(c, "hidden_size", 0), v = siz(c, "vocab_size", 0), h = siz(c, "num_attention_heads", 0);
@@ -274,7 +274,7 @@ static double *shift_mix(
 	return z;
 }
 
-static void naive_rwkv(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_rwkv(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	const json_t *c = ck->cfg;
 	size_t d = siz(c, "hidden_size", 0), v = siz(c, "vocab_size", 0), a = siz(c, "attention_hidden_size", d);
@@ -361,7 +361,7 @@ static double *rg_lru(struct ck *ck, const double *u, size_t n, size_t w, size_t
 	return out;
 }
 
-static void naive_recurrent_gemma(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_recurrent_gemma(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	const json_t *c = ck->cfg;
 	size_t d = siz(c, "hidden_size", 0), v = siz(c, "vocab_size", 0), h = siz(c, "num_attention_heads", 0),
@@ -437,7 +437,7 @@ static bool lfm2_attn(const json_t *c, size_t l)
 	return !idx;
 }
 
-static void naive_lfm2(struct ck *ck, const uint32_t *id, size_t n, double *lp)
+static inline void naive_lfm2(struct ck *ck, const uint32_t *id, size_t n, double *lp)
 {
 	const json_t *c = ck->cfg;
 	size_t d = siz(c, "hidden_size", 0), v = siz(c, "vocab_size", 0), h = siz(c, "num_attention_heads", 0);
