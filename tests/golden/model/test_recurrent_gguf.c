@@ -478,7 +478,7 @@ struct test_case {
 #define DS                                                                                                             \
 	COMMON ",\"intermediate_size\":40,\"moe_intermediate_size\":12,\"num_attention_heads\":3,\"kv_lora_rank\":10," \
 	       "\"qk_rope_head_dim\":8,\"qk_nope_head_dim\":6,\"v_head_dim\":5,\"n_routed_experts\":8,\"num_experts_"  \
-	       "per_tok\":3"
+	       "per_tok\":3,\"rms_norm_eps\":1e-5"
 
 static const struct test_case cases[] = {
 	{ "mamba (falcon_mamba)", "mamba", COMMON, naive_falcon_mamba, gguf_falcon_mamba },
