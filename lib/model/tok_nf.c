@@ -55,8 +55,11 @@ static bool is_touched(uint32_t cp)
 	return touched[cp >> 3] >> (cp & 7) & 1;
 }
 
+/* Marks since Unicode 9 are starters to the reference. */
 static unsigned ccc(int32_t cp)
 {
+	if ((tok_uni((uint32_t)cp) & (TOK_M | TOK_M_OLD)) == TOK_M)
+		return 0;
 	return (unsigned)utf8proc_get_property(cp)->combining_class & 0xff;
 }
 

@@ -14,7 +14,9 @@
 #include "model/tok_priv.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define GROUPS_MAX  100
 #define CLASS_DEPTH 8
@@ -155,6 +157,45 @@ static const char *const plain[] = { "l", "lu", "ll", "lt", "lm", "lo", "m", "mn
 	"extender", "quotationmark", "unifiedideograph", "variationselector", "cased", "caseignorable",
 	"regionalindicator", "joincontrol", "defaultignorablecodepoint", "graphemebase", "graphemeextend" };
 
+/* PCRE2's tables may be older than the reference's: what has been assigned since is added by name. `like` is what
+ * stands between the braces: "L" takes all letters. */
+static void add_since14(struct mm_buf *items, const char *like)
+{
+	static const char code[][3] = { "Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc",
+		"Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs" };
+	for (size_t i = 0; i < tok_uni_n_since14; i++) {
+		const struct tok_cat_range *r = &tok_uni_since14[i];
+		if (r->cat && !strncasecmp(code[r->cat], like, strlen(like)))
+			mm_buf_printf(items, "\\x{%lx}-\\x{%lx}", (unsigned long)r->first, (unsigned long)r->last);
+	}
+}
+
+/* The same for items that were put together from properties. */
+static void freshen(struct mm_buf *items, size_t from)
+{
+	static const struct name also_in[] = { { "\\p{Alphabetic}", "L" }, { "\\p{Uppercase}", "Lu" },
+		{ "\\p{Lowercase}", "Ll" } };
+	char *text = items->data ? strdup((const char *)items->data + from) : NULL;
+	for (const char *p = text; p && (p = strstr(p, "\\p{")); p += 3) {
+		char like[3] = { p[3], p[4] == '}' ? 0 : p[4], 0 };
+		if (p[4] == '}' || p[5] == '}')
+			add_since14(items, like);
+		for (size_t i = 0; i < MM_COUNT(also_in); i++)
+			if (!strncmp(p, also_in[i].from, strlen(also_in[i].from)))
+				add_since14(items, also_in[i].to);
+	}
+	if (items->data && !text)
+		items->failed = true;
+	free(text);
+}
+
+static void put_fresh(struct mm_buf *items, const char *text)
+{
+	size_t from = items->len;
+	mm_buf_str(items, text);
+	freshen(items, from);
+}
+
 /* p stands behind \p or \P. Items for a class go to `items`; *negated: they are to be complemented. */
 static int parse_property(struct tr *t, bool upper, struct mm_buf *items, bool *negated)
 {
@@ -230,7 +271,7 @@ static void also(struct set *s, const struct set *other, bool negated)
 static void also_items(struct set *s, const char *items)
 {
 	struct set one = { 0 };
-	mm_buf_str(&one.items, items);
+	put_fresh(&one.items, items);
 	also(s, &one, true);
 	s->also.failed |= one.items.failed;
 	set_fini(&one);
@@ -274,19 +315,19 @@ static int class_escape(struct tr *t, struct set *s, uint32_t *cp)
 		return 1;
 	switch (c) {
 	case 'd':
-		mm_buf_str(&s->items, "\\p{Nd}");
+		put_fresh(&s->items, "\\p{Nd}");
 		return 0;
 	case 's':
 		mm_buf_str(&s->items, SPACE_ITEMS);
 		return 0;
 	case 'w':
-		mm_buf_str(&s->items, WORD_ITEMS);
+		put_fresh(&s->items, WORD_ITEMS);
 		return 0;
 	case 'h':
 		mm_buf_str(&s->items, "0-9A-Fa-f");
 		return 0;
 	case 'D':
-		mm_buf_str(&s->items, "\\P{Nd}");
+		also_items(s, "\\p{Nd}");
 		return 0;
 	case 'S':
 		mm_buf_str(&s->items, "\\P{White_Space}");
@@ -306,6 +347,7 @@ static int class_escape(struct tr *t, struct set *s, uint32_t *cp)
 	case 'p':
 	case 'P':
 		rc = parse_property(t, c == 'P', &one.items, &negated);
+		freshen(&one.items, 0);
 		if (!rc && negated)
 			also(s, &one, true);
 		else if (!rc)
@@ -344,7 +386,7 @@ static int posix_class(struct tr *t, struct set *s)
 		if (negated)
 			also_items(s, items);
 		else
-			mm_buf_str(&s->items, items);
+			put_fresh(&s->items, items);
 		return 0;
 	}
 	return mm_fail(t->err, MM_EUNSUPPORTED, "regex: class [:%s:] is not supported", name);
@@ -469,9 +511,31 @@ static int class_atom(struct tr *t)
 
 /* ---- outside classes ---- */
 
+static void put_set(struct mm_buf *o, const char *items, bool negated)
+{
+	struct set one = { 0 };
+	put_fresh(&one.items, items);
+	set_put(&one, negated, o);
+	o->failed |= one.items.failed;
+	set_fini(&one);
+}
+
+/* Between a word character and another one, or not so. */
+static void put_boundary(struct mm_buf *o, bool negated)
+{
+	static const char *const around[] = { "(?<=", ")(?!", ")|(?<!", ")(?=", "))" }, *const inside[] = {
+		"(?<=", ")(?=", ")|(?<!", ")(?!", "))"
+	};
+	mm_buf_str(o, "(?:");
+	for (unsigned i = 0; i < 5; i++) {
+		mm_buf_str(o, negated ? inside[i] : around[i]);
+		if (i < 4)
+			put_set(o, WORD_OUTER, false);
+	}
+}
+
 static int escape(struct tr *t)
 {
-	static const char word[] = "[" WORD_OUTER "]";
 	struct mm_buf *o = t->out;
 	struct set one = { 0 };
 	bool negated;
@@ -495,7 +559,7 @@ static int escape(struct tr *t)
 	switch (c) {
 	case 'd':
 	case 'D':
-		mm_buf_str(o, c == 'd' ? "\\p{Nd}" : "\\P{Nd}");
+		put_set(o, "\\p{Nd}", c == 'D');
 		break;
 	case 's':
 	case 'S':
@@ -503,17 +567,15 @@ static int escape(struct tr *t)
 		break;
 	case 'w':
 	case 'W':
-		mm_buf_printf(o, "[%s" WORD_OUTER "]", c == 'w' ? "" : "^");
+		put_set(o, WORD_OUTER, c == 'W');
 		break;
 	case 'h':
 	case 'H':
 		mm_buf_printf(o, "[%s0-9A-Fa-f]", c == 'h' ? "" : "^");
 		break;
 	case 'b':
-		mm_buf_printf(o, "(?:(?<=%s)(?!%s)|(?<!%s)(?=%s))", word, word, word, word);
-		break;
 	case 'B':
-		mm_buf_printf(o, "(?:(?<=%s)(?=%s)|(?<!%s)(?!%s))", word, word, word, word);
+		put_boundary(o, c == 'B');
 		break;
 	case 'x':
 	case 'u':
@@ -528,8 +590,10 @@ static int escape(struct tr *t)
 			one.items.len = 0;
 			mm_buf_str(&one.items, WORD_OUTER);
 		}
+		freshen(&one.items, 0);
 		if (!rc)
 			set_put(&one, negated, o);
+		t->out->failed |= one.items.failed;
 		set_fini(&one);
 		break;
 	case 'N':

@@ -86,6 +86,12 @@ struct tok_range {
 	uint32_t first, last;
 };
 extern const struct tok_range tok_uni_mn_new[], tok_uni_m_new[], tok_uni_nf_new[]; /* ascending, ended by { 1, 0 } */
+struct tok_cat_range {
+	uint32_t first, last;
+	enum tok_cat cat;
+};
+extern const struct tok_cat_range tok_uni_since14[];
+extern const size_t tok_uni_n_since14;
 bool tok_uni_nf_is_new(uint32_t cp);						   /* in tok_uni_nf_new */
 extern const uint32_t tok_uni_run[];
 extern const size_t tok_uni_n_run;
