@@ -115,11 +115,10 @@ static inline bool kit_same(const struct mm_layout *l, const void *a, const void
 		[MM_F_HASH] = sizeof(struct mm_hash) };
 	for (size_t i = 0; i < l->n; i++) {
 		const struct mm_field *f = &l->field[i];
-		const char *x = (const char *)a + f->at, *y = (const char *)b + f->at;
+		const void *x = (const char *)a + f->at, *y = (const char *)b + f->at;
 		if (f->type == MM_F_STR) {
-			memcpy(&x, x, sizeof x);
-			memcpy(&y, (const char *)b + f->at, sizeof y);
-			if (!x != !y || (x && strcmp(x, y)))
+			const char *s = *(char *const *)x, *t = *(char *const *)y;
+			if (!s != !t || (s && strcmp(s, t)))
 				return false;
 		} else if (f->type == MM_F_CHARS ? strcmp(x, y) : memcmp(x, y, size[f->type])) {
 			return false;
