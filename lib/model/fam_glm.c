@@ -21,6 +21,8 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 {
 	(void)err;
 	s->hp->rope_pair = MM_PAIR_ADJACENT;
+	if (s->gguf && s->ck && mm_ckpt_find(s->ck, "blk.0.attn_qkv.weight"))
+		s->hp->qkv = MM_QKV_BLOCKS;
 	return 0;
 }
 
@@ -28,6 +30,7 @@ const struct mm_family mm_fam_glm = {
 	.name = "glm",
 	.model_types = MM_LIST("glm"),
 	.archs = MM_LIST("GlmForCausalLM"),
+	.gguf_archs = MM_LIST("chatglm"),
 	MM_ROWS(hp, hp),
 	.w2 = mm_w_llama,
 	.n_w2 = MM_W_LLAMA_COUNT,

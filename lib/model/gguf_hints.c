@@ -1,4 +1,7 @@
-/* gguf_hints.c - what a GGUF file does not say in its metadata but shows by its tensors.
+/* gguf_hints.c - what a GGUF file does not say in its metadata: its own defaults, and what its tensors show.
+ *
+ * Absent keys mean what GGUF says they mean, not what the config class of the family says: head size is width / heads,
+ * as many key-value heads as heads, all of the head rotated, base 10000.
  *
  * Switches that config.json has and GGUF has no key for (attention_bias, mlp_bias, use_bias...) are seen by whether
  * layer 0 has the tensor. And since a variant that we do not know may show only as a tensor that nobody asks for, no
@@ -17,17 +20,56 @@ static const struct {
 	{ offsetof(struct mm_hp, bias_ffn), { "blk.0.ffn_up.bias", "blk.0.ffn_down.bias", NULL } },
 };
 
-/* Is the field read from config.json, without a key in GGUF? The family's row counts before the common one. */
-static bool is_untold(const struct mm_family *fam, size_t field)
+/* Fields whose key may be absent, and GGUF's own default; 0: derived. */
+static const struct {
+	size_t field;
+	enum mm_hp_type type;
+	double value;
+} defaults[] = {
+	{ offsetof(struct mm_hp, d_head), MM_HP_SIZE, 0 },
+	{ offsetof(struct mm_hp, d_head_v), MM_HP_SIZE, 0 },
+	{ offsetof(struct mm_hp, n_head_kv), MM_HP_SIZE, 0 },
+	{ offsetof(struct mm_hp, rope_theta), MM_HP_NUM, 10000 },
+};
+
+/* The row that filled the field: the family's own, else the common one. */
+static const struct mm_hp_row *row_of(const struct mm_family *fam, size_t field)
 {
 	for (size_t i = 0; i < fam->n_hp; i++)
 		if (fam->hp[i].field == field)
-			return fam->hp[i].hf && !fam->hp[i].gguf;
-	return false; /* none of them is a common row */
+			return &fam->hp[i];
+	for (size_t i = 0; i < mm_hp_common_count; i++)
+		if (mm_hp_common[i].field == field)
+			return &mm_hp_common[i];
+	return NULL;
+}
+
+static void put_defaults(struct mm_setup *s)
+{
+	for (size_t i = 0; i < MM_COUNT(defaults); i++) {
+		const struct mm_hp_row *r = row_of(s->fam, defaults[i].field);
+		void *at = (char *)s->hp + defaults[i].field;
+		if (!r || !r->gguf || mm_cfg_get(s, r->gguf))
+			continue;
+		if (defaults[i].type == MM_HP_SIZE)
+			*(size_t *)at = (size_t)defaults[i].value;
+		else
+			*(double *)at = defaults[i].value;
+	}
+	if (s->hp->rot_frac > 0 && !s->hp->d_rot)
+		s->hp->rot_frac = 1;
+}
+
+/* Is the field read from config.json, without a key in GGUF? */
+static bool is_untold(const struct mm_family *fam, size_t field)
+{
+	const struct mm_hp_row *r = row_of(fam, field);
+	return r && r->hf && !r->gguf;
 }
 
 void mm_gguf_hints(struct mm_setup *s)
 {
+	put_defaults(s);
 	for (size_t i = 0; s->ck && i < MM_COUNT(switches); i++) {
 		bool there = false;
 		for (const char *const *t = switches[i].tensor; *t; t++)

@@ -539,10 +539,11 @@ void mm_rope_table(const struct mm_rope *r, size_t n_seq, size_t n, float *cs);
 /* Which table a sequence of n tokens needs: equal keys, equal tables (0 unless dynamic or longrope). */
 size_t mm_rope_key(const struct mm_rope *r, size_t n_seq);
 
-/* ---- gguf_hints.c: what GGUF says by its tensors only ---- */
+/* ---- gguf_hints.c: what GGUF does not say in keys ---- */
 
 struct mm_bind;
-/* Biases that config.json has a key for and GGUF has not: on when layer 0 has them. Runs before setup(). */
+/* GGUF's own defaults for absent keys; biases that config.json has a key for and GGUF has not: on when layer 0 has them.
+ * Runs before setup(). */
 void mm_gguf_hints(struct mm_setup *s);
 /* Every tensor of a GGUF file has its place, or the file is refused: it may be a variant we do not know. */
 int mm_gguf_all_used(const struct mm_bind *b, const struct mm_family *fam, const struct mm_ckpt *ck,

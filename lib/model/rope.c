@@ -160,10 +160,9 @@ static int gguf_setup(struct mm_setup *s, struct mm_rope *r, struct mm_err *err)
 	}
 	if (o && json_integer_value(o) > 0)
 		r->n_ctx_orig = (size_t)json_integer_value(o);
+	r->attn_factor = a ? json_number_value(a) : 1; /* longrope is told by its tensors, without a type */
 	if (r->scaling == MM_ROPE_YARN)
-		r->attn_factor = (a ? json_number_value(a) : 1) * yarn_mscale(r->factor, 1);
-	if (r->scaling == MM_ROPE_LONGROPE)
-		r->attn_factor = a ? json_number_value(a) : 1;
+		r->attn_factor *= yarn_mscale(r->factor, 1);
 	if (!(r->factor > 0) || !isfinite(r->factor))
 		return mm_fail(err, MM_EFORMAT, "GGUF metadata: rope scaling factor %g", r->factor);
 	return 0;
