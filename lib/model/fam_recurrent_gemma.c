@@ -101,6 +101,9 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	if (h->n_head < 1 || x[S_LRU] > (size_t)1 << 20 || x[S_LRU] % h->n_head || x[S_TAPS] < 1 || x[S_TAPS] > 1024)
 		return mm_fail(err, MM_EFORMAT, "config.json: lru_width %zu with %zu heads and conv1d_width %zu",
 			x[S_LRU], h->n_head, x[S_TAPS]);
+	if (h->n_head > h->n_embd || h->n_head_kv > h->n_head || (h->n_head_kv && h->n_head % h->n_head_kv))
+		return mm_fail(err, MM_EFORMAT, "config.json: %zu heads and %zu key-value heads for a width of %zu",
+			h->n_head, h->n_head_kv, h->n_embd);
 	if (!(h->softcap_logit > 0))
 		return mm_fail(err, MM_EFORMAT, "config.json: logits_soft_cap is not above 0");
 	x[S_BLOCK] = x[S_LRU] / h->n_head;
