@@ -2,33 +2,10 @@
  * the converter writes it (names, keys, permuted and stacked tensors, + 1 in norms), read back, and must give the
  * checkpoint's own golden log-probs. So the family's GGUF column is checked by a second formulation: the tables below.
  */
-#include "../../unit/model/ckpt_util.h"
+#include "gguf_convert.h"
 #include "model/model.h"
 
-#include <math.h>
-
 #define FIXTURES "tests/fixtures/conformance/"
-
-enum change { PLAIN, PLUS1, PERMUTE_Q, PERMUTE_K, STACK /* '@' is the expert */, NEG_EXP };
-
-struct rename {
-	const char *hf, *gguf; /* '#' is the layer */
-	enum change change;
-};
-struct key {
-	const char *key; /* without the architecture */
-	const char *hf;	 /* NULL: the number `value` */
-	double value;
-	bool real;
-};
-struct convert {
-	const char *dir, *arch;
-	size_t n_layer, n_expert, n_head, n_head_kv;
-	const struct key *key;
-	size_t n_key;
-	const struct rename *name;
-	size_t n_name;
-};
 
 #define B "blk.#."
 #define L "model.layers.#."
@@ -184,116 +161,59 @@ static const struct rename mixtral_names[] = { LLAMA_ENDS, NORMS, LLAMA_ATTN(PER
 	{ MOE "experts.@.w2.weight", B "ffn_down.@.weight", PLAIN },
 	{ MOE "experts.@.w3.weight", B "ffn_up.@.weight", PLAIN } };
 
+static const struct key glm_keys[] = { SIZES, { "attention.layer_norm_rms_epsilon", "rms_norm_eps", 0, true },
+	{ "rope.dimension_count", NULL, 6, false } };
+static const struct rename glm_names[] = { LLAMA_ENDS, NORMS, LLAMA_ATTN(PLAIN, PLAIN), LLAMA_BIAS,
+	{ L "mlp.gate_up_proj.weight", B "ffn_up.weight", PLAIN },
+	{ L "mlp.down_proj.weight", B "ffn_down.weight", PLAIN } };
+
+/* The later form of deepseek2: kv_b split, one key-value head, lengths of keys and values apart. Layer 0 is dense. */
+static const struct key deepseek_keys[] = { { "context_length", "max_position_embeddings", 0, false },
+	{ "embedding_length", "hidden_size", 0, false }, { "block_count", "num_hidden_layers", 0, false },
+	{ "feed_forward_length", "intermediate_size", 0, false },
+	{ "attention.head_count", "num_attention_heads", 0, false }, { "attention.head_count_kv", NULL, 1, false },
+	{ "rope.freq_base", "rope_theta", 0, true }, { "attention.layer_norm_rms_epsilon", "rms_norm_eps", 0, true },
+	{ "attention.kv_lora_rank", "kv_lora_rank", 0, false }, { "attention.key_length", NULL, 24, false },
+	{ "attention.value_length", NULL, 16, false }, { "attention.key_length_mla", NULL, 20, false },
+	{ "attention.value_length_mla", NULL, 10, false }, { "rope.dimension_count", "qk_rope_head_dim", 0, false },
+	{ "leading_dense_block_count", NULL, 1, false }, { "expert_count", "n_routed_experts", 0, false },
+	{ "expert_used_count", "num_experts_per_tok", 0, false },
+	{ "expert_shared_count", "n_shared_experts", 0, false },
+	{ "expert_feed_forward_length", "moe_intermediate_size", 0, false }, { "expert_weights_scale", NULL, 1, true },
+	{ "expert_gating_func", NULL, 1, false } };
+static const struct rename deepseek_names[] = { LLAMA_ENDS, NORMS,
+	{ L "self_attn.q_proj.weight", B "attn_q.weight", PLAIN },
+	{ L "self_attn.kv_a_proj_with_mqa.weight", B "attn_kv_a_mqa.weight", PLAIN },
+	{ L "self_attn.kv_a_layernorm.weight", B "attn_kv_a_norm.weight", PLAIN },
+	{ L "self_attn.kv_b_proj.weight", B "attn_k_b.weight", K_B },
+	{ L "self_attn.kv_b_proj.weight", B "attn_v_b.weight", V_B },
+	{ L "self_attn.o_proj.weight", B "attn_output.weight", PLAIN },
+	{ "model.layers.0.mlp.gate_proj.weight", "blk.0.ffn_gate.weight", PLAIN },
+	{ "model.layers.0.mlp.up_proj.weight", "blk.0.ffn_up.weight", PLAIN },
+	{ "model.layers.0.mlp.down_proj.weight", "blk.0.ffn_down.weight", PLAIN },
+	{ "model.layers.1.mlp.gate.weight", "blk.1.ffn_gate_inp.weight", PLAIN },
+	{ "model.layers.1.mlp.experts.@.gate_proj.weight", "blk.1.ffn_gate_exps.weight", STACK },
+	{ "model.layers.1.mlp.experts.@.up_proj.weight", "blk.1.ffn_up_exps.weight", STACK },
+	{ "model.layers.1.mlp.experts.@.down_proj.weight", "blk.1.ffn_down_exps.weight", STACK },
+	{ "model.layers.1.mlp.shared_experts.gate_proj.weight", "blk.1.ffn_gate_shexp.weight", PLAIN },
+	{ "model.layers.1.mlp.shared_experts.up_proj.weight", "blk.1.ffn_up_shexp.weight", PLAIN },
+	{ "model.layers.1.mlp.shared_experts.down_proj.weight", "blk.1.ffn_down_shexp.weight", PLAIN } };
+
 #define TABLES(t) t##_keys, MM_COUNT(t##_keys), t##_names, MM_COUNT(t##_names)
 static const struct convert converts[] = {
-	{ "mpt", "mpt", 2, 0, 4, 4, TABLES(mpt) },
-	{ "nemotron", "nemotron", 2, 0, 4, 2, TABLES(nemotron) },
-	{ "olmo", "olmo", 2, 0, 4, 4, TABLES(olmo) },
-	{ "olmoe", "olmoe", 2, 6, 4, 4, TABLES(olmoe) },
-	{ "phi", "phi2", 2, 0, 4, 4, TABLES(phi) },
-	{ "qwen2-moe", "qwen2moe", 2, 6, 4, 4, TABLES(qwen2moe) },
-	{ "gpt-bigcode-mqa", "starcoder", 2, 0, 4, 1, TABLES(starcoder) },
-	{ "mamba2", "mamba2", 2, 0, 6, 6, TABLES(mamba2) },
-	{ "qwen2", "llama", 2, 0, 4, 2, TABLES(llama_bias) },
-	{ "mixtral", "llama", 2, 4, 4, 2, TABLES(mixtral) },
+	{ "mpt", "mpt", 2, 0, 4, 4, TABLES(mpt), 0, 0 },
+	{ "nemotron", "nemotron", 2, 0, 4, 2, TABLES(nemotron), 0, 0 },
+	{ "olmo", "olmo", 2, 0, 4, 4, TABLES(olmo), 0, 0 },
+	{ "olmoe", "olmoe", 2, 6, 4, 4, TABLES(olmoe), 0, 0 },
+	{ "phi", "phi2", 2, 0, 4, 4, TABLES(phi), 0, 0 },
+	{ "qwen2-moe", "qwen2moe", 2, 6, 4, 4, TABLES(qwen2moe), 0, 0 },
+	{ "gpt-bigcode-mqa", "starcoder", 2, 0, 4, 1, TABLES(starcoder), 0, 0 },
+	{ "mamba2", "mamba2", 2, 0, 6, 6, TABLES(mamba2), 0, 0 },
+	{ "qwen2", "llama", 2, 0, 4, 2, TABLES(llama_bias), 0, 0 },
+	{ "mixtral", "llama", 2, 4, 4, 2, TABLES(mixtral), 0, 0 },
+	{ "glm-bf16", "chatglm", 2, 0, 4, 2, TABLES(glm), 0, 0 },
+	{ "deepseek-v2-lite-bf16", "deepseek2", 2, 6, 4, 4, TABLES(deepseek), 12, 10 },
 };
-
-/* ---- writing ---- */
-
-static void name_of(const char *pattern, size_t layer, size_t expert, char out[256])
-{
-	size_t n = 0;
-	for (; *pattern && n < 240; pattern++)
-		if (*pattern == '#' || *pattern == '@')
-			n += (size_t)sprintf(out + n, "%zu", *pattern == '#' ? layer : expert);
-		else
-			out[n++] = *pattern;
-	out[n] = 0;
-}
-
-/* Row i of a head's first half goes to 2i, row i of the second half to 2i + 1. */
-static void permute(float *v, size_t rows, size_t cols, size_t n_head)
-{
-	size_t d = rows / n_head;
-	float *t = malloc(rows * cols * sizeof *t);
-	for (size_t h = 0; h < n_head; h++)
-		for (size_t i = 0; i < d; i++)
-			memcpy(t + (h * d + (i < d / 2 ? 2 * i : 2 * (i - d / 2) + 1)) * cols, v + (h * d + i) * cols,
-				cols * sizeof *t);
-	memcpy(v, t, rows * cols * sizeof *t);
-	free(t);
-}
-
-struct out {
-	struct mm_buf info, data;
-	size_t n;
-};
-
-static void put_tensor(struct out *o, const struct convert *c, const struct mm_ckpt *ck, const struct rename *r,
-	size_t layer, size_t expert)
-{
-	struct mm_err err = { 0 };
-	char hf[256], gguf[256];
-	size_t experts = r->change == STACK ? c->n_expert : 1, from;
-	uint64_t dim[4];
-	unsigned n_dim = 0;
-	gg_pad(&o->data, 32);
-	from = o->data.len;
-	for (size_t e = 0; e < experts; e++) {
-		name_of(r->hf, layer, expert + e, hf);
-		const struct mm_tensor *t = mm_ckpt_find(ck, hf);
-		if (!t)
-			fail_msg("%s: no %s", c->dir, hf);
-		float *v = malloc(t->n_elem * sizeof *v);
-		assert_int_equal(mm_ckpt_read(ck, t, 0, t->n_elem, v, &err), 0);
-		size_t rows = t->dim[0], cols = t->n_elem / rows;
-		for (size_t i = 0; i < t->n_elem; i++)
-			v[i] = r->change == PLUS1 ? v[i] + 1 : r->change == NEG_EXP ? -expf(v[i]) : v[i];
-		if (r->change == PERMUTE_Q || r->change == PERMUTE_K)
-			permute(v, rows, cols, r->change == PERMUTE_Q ? c->n_head : c->n_head_kv);
-		mm_buf_put(&o->data, v, t->n_elem * sizeof *v);
-		free(v);
-		for (n_dim = 0; n_dim < t->n_dim; n_dim++) /* innermost first */
-			dim[n_dim] = t->dim[t->n_dim - 1 - n_dim];
-	}
-	if (r->change == STACK)
-		dim[n_dim++] = experts;
-	name_of(r->gguf, layer, expert, gguf);
-	gg_info(&o->info, gguf, n_dim, dim, 0, from);
-	o->n++;
-}
-
-static void write_gguf(const char *path, const struct convert *c, const struct mm_ckpt *ck)
-{
-	struct out o = { 0 };
-	struct mm_buf b = { 0 };
-	char key[256];
-	for (size_t i = 0; i < c->n_name; i++)
-		for (size_t l = 0; l < (strchr(c->name[i].gguf, '#') ? c->n_layer : 1); l++)
-			for (size_t e = 0; e < (strchr(c->name[i].gguf, '@') ? c->n_expert : 1); e++)
-				put_tensor(&o, c, ck, &c->name[i], l, e);
-	gg_head(&b, o.n, c->n_key + 1);
-	gg_kv_str(&b, "general.architecture", c->arch);
-	for (size_t i = 0; i < c->n_key; i++) {
-		double v = c->key[i].hf ? json_number_value(json_object_get(mm_ckpt_config(ck), c->key[i].hf))
-					: c->key[i].value;
-		format(key, "%s.%s", c->arch, c->key[i].key);
-		if (c->key[i].real) {
-			gg_str(&b, key);
-			mm_buf_u32(&b, MM_GGUF_F32);
-			mm_buf_f32(&b, (float)v);
-		} else {
-			gg_kv_u32(&b, key, (uint32_t)v);
-		}
-	}
-	mm_buf_put(&b, o.info.data, o.info.len);
-	gg_pad(&b, 32);
-	mm_buf_put(&b, o.data.data, o.data.len);
-	put_file(path, b.data, b.len);
-	mm_buf_fini(&b);
-	mm_buf_fini(&o.info);
-	mm_buf_fini(&o.data);
-}
 
 /* ---- comparing ---- */
 
