@@ -167,8 +167,17 @@ static inline void write_gguf(const char *path, const struct convert *c, const s
 	for (size_t i = 0; i < c->n_key; i++) {
 		double v = c->key[i].hf ? json_number_value(json_object_get(mm_ckpt_config(ck), c->key[i].hf))
 					: c->key[i].value;
+		const char *text = strchr(c->key[i].key, '='); /* "key=text" */
 		format(key, "%s.%s", c->arch, c->key[i].key);
-		if (c->key[i].real) {
+		if (text && !strcmp(text, "=false")) {
+			*strchr(key, '=') = 0;
+			gg_str(&b, key);
+			mm_buf_u32(&b, MM_GGUF_BOOL);
+			mm_buf_u8(&b, 0);
+		} else if (text) {
+			*strchr(key, '=') = 0;
+			gg_kv_str(&b, key, text + 1);
+		} else if (c->key[i].real) {
 			gg_str(&b, key);
 			mm_buf_u32(&b, MM_GGUF_F32);
 			mm_buf_f32(&b, (float)v);
