@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INDEX_MAX (256u << 20)
+#define INDEX_MAX (64u << 20) /* the largest models have 20 MB; a tree of JSON takes ten times that */
 
 static int by_name(const void *a, const void *b)
 {
