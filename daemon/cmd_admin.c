@@ -12,7 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct backup {
+#define BACKUPS_MAX 4u /* at the same time: each takes the disk space of the store */
+
+struct mm_backup {
+	struct mm_backup *next; /* in d->backups */
 	struct mm_store *store;
 	uint64_t token;
 	int fd;
@@ -42,15 +45,20 @@ static int nameless_file(const char *dir, struct mm_err *err)
 
 static void copy(void *ctx, const _Atomic bool *cancel)
 {
-	struct backup *b = ctx;
-	(void)cancel; /* LMDB's copy cannot be interrupted */
+	struct mm_backup *b = ctx;
+	(void)cancel; /* LMDB's copy does not ask; see mm_backup_stop */
 	b->rc = mm_store_copy(b->store, b->fd, &b->err);
 }
 
 static void copied(struct mm_daemon *d, void *ctx, bool cancelled)
 {
-	struct backup *b = ctx;
+	struct mm_backup *b = ctx;
 	struct mm_reply r = { .bulk = true, .fd = b->fd };
+	struct mm_backup **p = &d->backups;
+	while (*p && *p != b)
+		p = &(*p)->next;
+	if (*p)
+		*p = b->next;
 	if (cancelled)
 		b->rc = mm_fail(&b->err, MM_ECANCELLED, "the daemon is stopping");
 	if (!b->rc && !(r.body = json_pack("{s:I, s:s}", "models", (json_int_t)b->models, "format", "lmdb")))
@@ -66,16 +74,30 @@ static void copied(struct mm_daemon *d, void *ctx, bool cancelled)
 	mm_free(b);
 }
 
+void mm_backup_stop(struct mm_daemon *d)
+{
+	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	for (struct mm_backup *b = d->backups; b && full >= 0; b = b->next)
+		dup3(full, b->fd, O_CLOEXEC); /* its next write fails */
+	if (full >= 0)
+		close(full);
+}
+
 int mm_cmd_backup(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
 	struct mm_store_stat st;
 	(void)args;
+	unsigned n = 0;
+	for (const struct mm_backup *b = d->backups; b; b = b->next)
+		n++;
+	if (n >= BACKUPS_MAX)
+		return mm_fail(err, MM_EBUSY, "%u backups are under way; try again when they are done", n);
 	if (mm_store_stat(d->store, &st, err))
 		return -1;
-	struct backup *b = mm_calloc(1, sizeof *b, err);
+	struct mm_backup *b = mm_calloc(1, sizeof *b, err);
 	if (!b)
 		return -1;
-	*b = (struct backup){ .store = d->store, .token = reply->token, .models = st.n_models };
+	*b = (struct mm_backup){ .store = d->store, .token = reply->token, .models = st.n_models };
 	b->fd = nameless_file(d->cfg.state_dir, err);
 	struct mm_work w = { .run = copy, .done = copied, .ctx = b };
 	if (b->fd < 0 || mm_worker_submit(d, &w, err)) {
@@ -84,6 +106,8 @@ int mm_cmd_backup(struct mm_daemon *d, const json_t *args, struct mm_reply *repl
 		mm_free(b);
 		return -1;
 	}
+	b->next = d->backups;
+	d->backups = b;
 	reply->deferred = true;
 	return 0;
 }

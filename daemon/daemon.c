@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -77,6 +78,13 @@ static int open_store(struct mm_daemon *d, struct mm_err *err)
 	return 0;
 }
 
+/* A stop that was asked for while we start: the loop that would hear it does not run yet. */
+static bool stop_is_pending(void)
+{
+	sigset_t set;
+	return !sigpending(&set) && (sigismember(&set, SIGTERM) == 1 || sigismember(&set, SIGINT) == 1);
+}
+
 static int start(struct mm_daemon *d, const char *config_path, struct mm_err *err)
 {
 	char hex[MM_HASH_HEX];
@@ -98,6 +106,11 @@ static int start(struct mm_daemon *d, const char *config_path, struct mm_err *er
 		return mm_fail_errno(err, "cannot make the event loop");
 	}
 	for (size_t i = 0; i < MM_COUNT(rooms); i++) {
+		if (stop_is_pending()) {
+			mm_log(MM_LOG_NOTICE, "asked to stop while starting");
+			d->stopping = true;
+			return 0;
+		}
 		/* systemd counts the start's time anew: a large store may take a while. */
 		sd_notifyf(0, "STATUS=starting: %s\nEXTEND_TIMEOUT_USEC=120000000", rooms[i].name);
 		if (rooms[i].start(d, err))
@@ -110,6 +123,7 @@ static void stop(struct mm_daemon *d)
 {
 	d->stopping = true;
 	sd_notify(0, "STOPPING=1\nSTATUS=stopping");
+	mm_backup_stop(d);
 	mm_worker_stop(d);
 	for (size_t i = MM_COUNT(rooms); i-- > 0;)
 		rooms[i].stop(d);
@@ -125,7 +139,7 @@ int mm_daemon_run(const char *config_path, struct mm_err *err)
 {
 	struct mm_daemon d = { .started_at = mm_now() };
 	int rc = start(&d, config_path, err);
-	if (!rc) {
+	if (!rc && !d.stopping) {
 		int r = sd_event_loop(d.loop);
 		errno = -r;
 		if (r < 0)

@@ -40,6 +40,7 @@ struct mm_daemon {
 	struct mm_zap *zap; /* zap.c: only with tcp endpoints */
 	struct mm_service *service;
 	struct mm_worker *worker;
+	struct mm_backup *backups; /* cmd_admin.c: copies under way */
 };
 
 /* ---- main.c, daemon.c: options, start and stop table, reload ---- */
@@ -165,6 +166,7 @@ int mm_cmd_alerts(struct mm_daemon *, const json_t *, struct mm_reply *, struct 
 int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* action: ack|resolve|reopen|show, alert: its number (args' "id" is the request's), note */
 int mm_cmd_backup(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* bulk, deferred (worker) */
+void mm_backup_stop(struct mm_daemon *d); /* makes copies under way fail soon; before mm_worker_stop, which waits for them */
 int mm_cmd_events_since(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* events.c */
 
 /* ---- worker.c: long computations off the loop ---- */

@@ -188,14 +188,18 @@ void mm_store_on_bad(
 
 /* ---- growth and copies ---- */
 
-int mm_store_grow(struct mm_store *s, struct mm_err *err)
+int mm_store_grow(struct mm_store *s, bool wait, struct mm_err *err)
 {
 	if (s->n_txn)
 		return mm_fail(err, MM_EBUSY, "the store cannot grow while a transaction is open");
 	if (s->map >= MAP_END)
 		return mm_fail(err, MM_ENOMEM, "the store has reached %zu bytes, the end of the address space", s->map);
-	/* A copy reads through the map. Growth ahead of time (txn.c) makes waiting here rare. */
+	/* A copy reads through the map. Growth ahead of time (txn.c), which does not wait, makes waiting here rare. */
 	pthread_mutex_lock(&s->mu);
+	if (s->n_copy && !wait) {
+		pthread_mutex_unlock(&s->mu);
+		return mm_fail(err, MM_EBUSY, "the store cannot grow while it is copied");
+	}
 	while (s->n_copy)
 		pthread_cond_wait(&s->no_copy, &s->mu);
 	int rc = mdb_env_set_mapsize(s->env, s->map * 2);

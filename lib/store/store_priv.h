@@ -61,8 +61,8 @@ struct mm_store {
 /* As mm_store_open, with the size of the map to start with (tests make it small). */
 struct mm_store *mm_store_open_sized(
 	const char *dir, const struct mm_store_pin *pin, size_t map, struct mm_err *err) MM_MUST_CHECK;
-/* Doubles the map; no transaction of the loop thread may be open; waits for copies to end. */
-int mm_store_grow(struct mm_store *s, struct mm_err *err) MM_MUST_CHECK;
+/* Doubles the map; no transaction of the loop thread may be open; copies under way are waited for, or MM_EBUSY. */
+int mm_store_grow(struct mm_store *s, bool wait, struct mm_err *err) MM_MUST_CHECK;
 int mm_lmdb_fail(struct mm_err *err, int rc, const char *fmt, ...) MM_PRINTF(3, 4); /* with LMDB's text of rc */
 
 /* ---- check.c: is the structure of the file sound? LMDB itself would crash on one that is not ---- */

@@ -78,7 +78,7 @@ static int ended(struct mm_txn *t, struct mm_err *err)
 	if (t->write)
 		s->writing = false;
 	mm_free(t);
-	return full && !s->n_txn ? mm_store_grow(s, err) : 0;
+	return full && !s->n_txn ? mm_store_grow(s, true, err) : 0;
 }
 
 void mm_txn_abort(struct mm_txn *t)
@@ -98,9 +98,9 @@ static void grow_early(struct mm_store *s)
 	struct mm_err ignored;
 	MDB_envinfo info;
 	MDB_stat st;
-	if (s->n_txn || s->n_copy || mdb_env_info(s->env, &info) || mdb_env_stat(s->env, &st))
+	if (s->n_txn || mdb_env_info(s->env, &info) || mdb_env_stat(s->env, &st))
 		return;
-	if ((info.me_last_pgno + 1) * st.ms_psize > s->map / 2 && mm_store_grow(s, &ignored))
+	if ((info.me_last_pgno + 1) * st.ms_psize > s->map / 2 && mm_store_grow(s, false, &ignored))
 		return; /* no harm yet: tried again when it is full */
 }
 
