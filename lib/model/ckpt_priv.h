@@ -123,6 +123,8 @@ int mm_fingerprint_quick(const struct mm_ckpt *ck, struct mm_hash *out, struct m
 /* What to give mm_tok_open for this checkpoint: its directory, the run's above it (up to two levels, not above
  * search_dir), an adapter's base, or the GGUF file. NULL and MM_ENOENT: no tokenizer anywhere. Free with mm_free. */
 char *mm_ckpt_tokenizer(const struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
+/* Is this one of the files that a tokenizer is made of? */
+bool mm_tokenizer_counts(const char *name);
 /* The same for a directory alone; *file (may be NULL) gets the deciding file in it, owned by the caller. */
 char *mm_tokenizer_dir(const char *dir, const char *search_dir, char **file, struct mm_err *err) MM_MUST_CHECK;
 

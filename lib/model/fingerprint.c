@@ -60,6 +60,21 @@ static int put_json(struct mm_hasher *h, const json_t *config, bool gguf, struct
 
 /* ---- tokenizer ---- */
 
+/* What mm_tok_open looks for in a directory, in its order; `second` must be there too. (It also takes a .gguf file,
+ * which is another checkpoint here.) */
+static const struct known {
+	const char *name, *second;
+} known[] = {
+	{ "tokenizer.json", NULL },
+	{ "tokenizer.model", NULL },
+	{ "tokenizer.model.v3", NULL },
+	{ "spiece.model", NULL },
+	{ "sentencepiece.bpe.model", NULL },
+	{ "sentencepiece.model", NULL },
+	{ "vocab.json", "merges.txt" },
+	{ "tiktoken.model", NULL },
+};
+
 static bool is_vocabulary(const char *name)
 {
 	size_t n = strlen(name);
@@ -67,14 +82,25 @@ static bool is_vocabulary(const char *name)
 	       (!strncmp(name, "rwkv_vocab", 10) && n > 4 && !strcmp(name + n - 4, ".txt"));
 }
 
-/* The file that decides in this directory, owned by the caller; NULL when there is none. */
-static char *tokenizer_file(const char *dir, struct mm_err *err)
+bool mm_tokenizer_counts(const char *name)
 {
-	static const char *const first[] = { "tokenizer.json", "tokenizer.model" };
+	for (size_t i = 0; i < MM_COUNT(known); i++)
+		if (!strcmp(name, known[i].name) || (known[i].second && !strcmp(name, known[i].second)))
+			return true;
+	return is_vocabulary(name) || !strcmp(name, "tokenizer_config.json");
+}
+
+/* The file that decides in this directory, owned by the caller; NULL when there is none. */
+static char *tokenizer_file(const char *dir, const char **second, struct mm_err *err)
+{
 	char best[256] = "";
-	for (size_t i = 0; i < MM_COUNT(first); i++)
-		if (mm_ckpt_has_file(dir, first[i]))
-			return mm_strdup(first[i], err);
+	*second = NULL;
+	for (size_t i = 0; i < MM_COUNT(known); i++)
+		if (mm_ckpt_has_file(dir, known[i].name) &&
+			(!known[i].second || mm_ckpt_has_file(dir, known[i].second))) {
+			*second = known[i].second;
+			return mm_strdup(known[i].name, err);
+		}
 	DIR *d = opendir(dir);
 	for (struct dirent *e; d && (e = readdir(d));)
 		if (e->d_name[0] != '.' && is_vocabulary(e->d_name) && (!best[0] || strcmp(e->d_name, best) < 0))
@@ -97,9 +123,10 @@ static bool same_dir(const char *a, const char *b)
 char *mm_tokenizer_dir(const char *dir, const char *search_dir, char **file, struct mm_err *err)
 {
 	char *at = mm_strdup(dir, err), *name = NULL;
+	const char *second;
 	for (int level = 0; at && level < 3; level++) {
 		struct mm_err none = { 0 };
-		if ((name = tokenizer_file(at, &none)) || same_dir(at, search_dir) || level == 2)
+		if ((name = tokenizer_file(at, &second, &none)) || same_dir(at, search_dir) || level == 2)
 			break;
 		char *up = mm_path_join(at, "..", err);
 		mm_free(at);
@@ -147,30 +174,35 @@ static void put_special(struct mm_hasher *h, const json_t *config, const char *k
 	mm_hasher_str(h, s ? s : json_is_true(v) ? "true" : json_is_false(v) ? "false" : "");
 }
 
+static int put_file(struct mm_hasher *h, const char *dir, const char *name, struct mm_err *err)
+{
+	size_t n = 0;
+	char *path = mm_path_join(dir, name, err), *bytes = path ? mm_file_read(path, TOK_MAX, &n, err) : NULL;
+	if (bytes) {
+		mm_hasher_str(h, name);
+		mm_hasher_put(h, bytes, n);
+	}
+	mm_free(path);
+	mm_free(bytes);
+	return bytes ? 0 : -1;
+}
+
 static int put_tokenizer_files(struct mm_hasher *h, const struct mm_ckpt *ck, struct mm_err *err)
 {
 	static const char *const special[] = { "bos_token", "eos_token", "add_bos_token", "add_eos_token" };
 	struct mm_err none = { 0 };
-	char *name = NULL, *path = NULL, *dir = mm_ckpt_tokenizer(ck, &none), *bytes = NULL;
-	size_t n = 0;
-	int rc = 0;
+	struct mm_ckpt_why ignored = { 0 };
+	char *dir = mm_ckpt_tokenizer(ck, &none);
+	const char *second;
 	if (!dir)
 		return none.code == MM_ENOENT ? 0 : mm_fail(err, none.code, "%s", none.text);
-	if (!(name = tokenizer_file(dir, err)) || !(path = mm_path_join(dir, name, err)) ||
-		!(bytes = mm_file_read(path, TOK_MAX, &n, err))) {
-		rc = -1;
-	} else {
-		mm_hasher_str(h, name);
-		mm_hasher_put(h, bytes, n);
-	}
-	struct mm_ckpt_why ignored = { 0 };
+	char *name = tokenizer_file(dir, &second, err);
+	int rc = !name || put_file(h, dir, name, err) || (second && put_file(h, dir, second, err)) ? -1 : 0;
 	json_t *config =
 		rc ? NULL : mm_ckpt_json(dir, "tokenizer_config.json", 16u << 20, &ignored, "bad_tokenizer", &none);
 	for (size_t i = 0; config && i < MM_COUNT(special); i++)
 		put_special(h, config, special[i]);
 	json_decref(config);
-	mm_free(bytes);
-	mm_free(path);
 	mm_free(name);
 	mm_free(dir);
 	return rc;

@@ -40,20 +40,19 @@ static bool is_temporary(const char *name)
 	return name[0] == '.' || strstr(name, ".tmp-") || strstr(name, ".tmp.");
 }
 
-static bool is_counted(const char *name)
+static bool is_counted(const char *name, bool tokenizer_only)
 {
-	static const char *const exact[] = { "config.json", "adapter_config.json", "tokenizer.json",
-		"tokenizer_config.json", "tokenizer.model" };
-	static const char *const tail[] = { ".safetensors", ".safetensors.index.json", ".tiktoken" };
+	static const char *const exact[] = { "config.json", "adapter_config.json" };
+	static const char *const tail[] = { ".safetensors", ".safetensors.index.json" };
 	if (is_temporary(name))
 		return false;
-	for (size_t i = 0; i < MM_COUNT(exact); i++)
+	for (size_t i = 0; !tokenizer_only && i < MM_COUNT(exact); i++)
 		if (!strcmp(name, exact[i]))
 			return true;
-	for (size_t i = 0; i < MM_COUNT(tail); i++)
+	for (size_t i = 0; !tokenizer_only && i < MM_COUNT(tail); i++)
 		if (ends_with(name, tail[i]))
 			return true;
-	return !strncmp(name, "rwkv_vocab", 10);
+	return mm_tokenizer_counts(name);
 }
 
 static int put_file(json_t *files, const char *name, const char *path, struct mm_err *err)
@@ -67,7 +66,7 @@ static int put_file(json_t *files, const char *name, const char *path, struct mm
 	return !o || json_array_append_new(files, o) ? mm_fail(err, MM_ENOMEM, "out of memory") : 0;
 }
 
-/* Files of `dir` that count; only = tokenizer files when `tokenizer`. `prefix` goes in front of the names. */
+/* Files of `dir` that count, or only those of the tokenizer. `prefix` goes in front of the names. */
 static int put_dir(json_t *files, const char *dir, const char *prefix, bool tokenizer, struct mm_err *err)
 {
 	int rc = 0;
@@ -75,11 +74,7 @@ static int put_dir(json_t *files, const char *dir, const char *prefix, bool toke
 	if (!d)
 		return mm_fail_errno(err, "cannot list %s", dir);
 	for (struct dirent *e; !rc && (e = readdir(d));) {
-		if (!mm_utf8_valid(e->d_name, strlen(e->d_name)) || !is_counted(e->d_name) ||
-			(tokenizer &&
-				(ends_with(e->d_name, ".safetensors") || ends_with(e->d_name, "onfig.json") ||
-					ends_with(e->d_name, ".index.json")) &&
-				strcmp(e->d_name, "tokenizer_config.json")))
+		if (!mm_utf8_valid(e->d_name, strlen(e->d_name)) || !is_counted(e->d_name, tokenizer))
 			continue;
 		char *path = mm_path_join(dir, e->d_name, err), *name = mm_asprintf(err, "%s%s", prefix, e->d_name);
 		rc = path && name ? put_file(files, name, path, err) : -1;

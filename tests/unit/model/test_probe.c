@@ -307,6 +307,20 @@ static void tokenizer_last_or_in_the_run(void **state)
 	free(own);
 }
 
+/* A vocabulary in two files counts when both are there; another checkpoint's .gguf above is no tokenizer. */
+static void other_tokenizers(void **state)
+{
+	struct world *w = *state;
+	unlink(at(w->m, "tokenizer.json"));
+	put_text(at(w->dir, "other.gguf"), "GGUF");
+	put_text(at(w->m, "vocab.json"), "{\"a\":0}");
+	expect(w, "waiting", "no_tokenizer", "tokenizer.json", 0);
+	put_text(at(w->m, "merges.txt"), "#version: 0.2\n");
+	json_t *j = probe(w);
+	assert_string_not_equal(str(json_object_get(j, "reason"), "code"), "no_tokenizer");
+	json_decref(j);
+}
+
 static void configs(void **state)
 {
 	struct world *w = *state;
@@ -551,6 +565,7 @@ int main(void)
 		WORLD(full_length_first),
 		WORLD(pieces_in_any_order),
 		WORLD(tokenizer_last_or_in_the_run),
+		WORLD(other_tokenizers),
 		WORLD(configs),
 		WORLD(tensors_are_checked),
 		WORLD(other_kinds_of_files),
