@@ -109,8 +109,8 @@ struct mm_cli {
 	bool no_daemon, usage; /* why the command failed: exit status 3, 2 */
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
-			*domain, *sort, *title, *kind;
-		bool json, ascii, all, help, until_idle, once, force, no_labels;
+			*domain, *sort, *title, *kind, *method, *family, *max_params;
+		bool json, ascii, all, help, until_idle, once, force, no_labels, smaller;
 		int64_t k, seed, n, epoch, min_models;
 		double timeout; /* < 0: the command's own */
 	} o;

@@ -230,6 +230,8 @@ int mm_run_export(struct mm_cli *c, struct mm_err *err)
 		rc = fetch_file(c, "export", json_pack("{s:s}", "what", "names"), c->o.names, 0666, summary, NULL, err);
 	if (!rc && c->o.coords) {
 		json_t *args = json_pack("{s:s}", "what", "coords");
+		if (c->o.method)
+			json_object_set_new(args, "method", json_string(c->o.method));
 		if (c->o.epoch)
 			json_object_set_new(args, "epoch", json_integer(c->o.epoch));
 		rc = fetch_file(c, "export", args, c->o.coords, 0666, summary, NULL, err);

@@ -27,8 +27,12 @@ static int write_svg(const struct mm_cli *c, const struct mm_view *v, struct mm_
 
 int mm_run_map(struct mm_cli *c, struct mm_err *err)
 {
-	json_t *map, *args = c->o.epoch ? json_pack("{s:I}", "epoch", (json_int_t)c->o.epoch) : NULL;
+	json_t *map, *args = json_object();
 	struct mm_view v;
+	if (c->o.epoch)
+		json_object_set_new(args, "epoch", json_integer((json_int_t)c->o.epoch));
+	if (c->o.method)
+		json_object_set_new(args, "method", json_string(c->o.method));
 	if (mm_cli_call(c, "map", args, &map, err))
 		return -1;
 	int rc = c->o.json ? mm_json_print(map, &c->term, c->out, err) : 0;

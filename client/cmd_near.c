@@ -2,6 +2,7 @@
 #include "client/client.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BAR 16
@@ -10,13 +11,43 @@
 static const char *with_error(const struct mm_cli *c, const json_t *o, char *out, size_t cap)
 {
 	char cell[MM_CELL];
-	double e = mm_num(o, "kl_bits_per_byte_se", NAN);
+	double e = mm_num(o, "stderr_bits_per_byte", NAN);
 	mm_fmt_bits(json_object_get(o, "kl_bits_per_byte"), cell);
 	if (isfinite(e) && *cell)
 		snprintf(out, cap, "%s %s%.2g", cell, mm_glyph(&c->term, "\xC2\xB1", "+-"), e);
 	else
 		snprintf(out, cap, "%s", cell);
 	return out;
+}
+
+/* "3B", "350M", "1000000" */
+static int count_of(const char *s, double *out, struct mm_err *err)
+{
+	static const char unit[] = "kKmMbBtT";
+	char *end;
+	double v = strtod(s, &end);
+	const char *u = *end ? strchr(unit, *end) : NULL;
+	if (end == s || !isfinite(v) || v <= 0 || (*end && (!u || end[1])))
+		return mm_fail(err, MM_EINVAL, "--max-params: %s is no number of parameters (3B, 350M)", s);
+	for (long i = u ? (u - unit) / 2 + 1 : 0; i > 0; i--)
+		v *= 1000;
+	*out = v;
+	return 0;
+}
+
+static int filters(const struct mm_cli *c, json_t *args, struct mm_err *err)
+{
+	double n = 0;
+	if (c->o.family)
+		json_object_set_new(args, "family", json_string(c->o.family));
+	if (c->o.smaller)
+		json_object_set_new(args, "smaller", json_true());
+	if (!c->o.max_params)
+		return 0;
+	if (count_of(c->o.max_params, &n, err))
+		return -1;
+	json_object_set_new(args, "max_params", json_real(n));
+	return 0;
 }
 
 int mm_run_near(struct mm_cli *c, struct mm_err *err)
@@ -29,6 +60,10 @@ int mm_run_near(struct mm_cli *c, struct mm_err *err)
 	size_t i;
 	if (c->o.k)
 		json_object_set_new(args, "k", json_integer(c->o.k));
+	if (filters(c, args, err)) {
+		json_decref(args);
+		return -1;
+	}
 	if (mm_cli_ask(c, "near", args, &b, err))
 		return -1;
 	if (!b)
@@ -63,10 +98,45 @@ int mm_run_near(struct mm_cli *c, struct mm_err *err)
 	return rc;
 }
 
+/* "0.0123 .. 0.0145" */
+static const char *interval(const json_t *o, char *out, size_t cap)
+{
+	const json_t *v = json_object_get(o, "interval_bits_per_byte");
+	char lo[MM_CELL], hi[MM_CELL];
+	if (json_array_size(v) != 2)
+		return "";
+	snprintf(out, cap, "%s .. %s", mm_fmt_bits(json_array_get(v, 0), lo), mm_fmt_bits(json_array_get(v, 1), hi));
+	return out;
+}
+
+/* The same for each domain, when there is more than one. */
+static int domains(struct mm_cli *c, const json_t *list, struct mm_err *err)
+{
+	static const struct mm_col cols[] = { { "DOMAIN", false, 0, 8 }, { "TEXTS", true, 2, 0 },
+		{ "KL BITS/BYTE", true, 0, 0 }, { "95 %", false, 1, 0 } };
+	char cell[MM_CELL], kl[2 * MM_CELL], iv[3 * MM_CELL];
+	json_t *o;
+	size_t i;
+	if (json_array_size(list) < 2)
+		return 0;
+	struct mm_table *t = mm_table_new(cols, MM_COUNT(cols), err);
+	if (!t)
+		return -1;
+	json_array_foreach (list, i, o) {
+		mm_table_put(t, MM_PLAIN, "%s", mm_str(o, "domain"));
+		mm_table_put(t, MM_DIM, "%s", mm_fmt_count(json_object_get(o, "texts"), cell));
+		mm_table_put(t, MM_BOLD, "%s", with_error(c, o, kl, sizeof kl));
+		mm_table_put(t, MM_DIM, "%s", interval(o, iv, sizeof iv));
+	}
+	int rc = mm_table_print(t, &c->term, c->out, err);
+	mm_table_free(t);
+	return rc;
+}
+
 int mm_run_dist(struct mm_cli *c, struct mm_err *err)
 {
 	json_t *b;
-	char x[2048], y[2048], kl[2 * MM_CELL], nats[MM_CELL];
+	char x[2048], y[2048], kl[2 * MM_CELL], nats[MM_CELL], iv[3 * MM_CELL];
 	if (mm_cli_ask(c, "dist", json_pack("{s:s, s:s}", "a", c->word[0], "b", c->word[1]), &b, err))
 		return -1;
 	if (!b)
@@ -77,6 +147,9 @@ int mm_run_dist(struct mm_cli *c, struct mm_err *err)
 		mm_glyph(&c->term, "\xE2\x86\x94", "<->"), y, mm_term_on(&c->term, MM_BOLD),
 		with_error(c, b, kl, sizeof kl), mm_term_off(&c->term, MM_BOLD),
 		mm_fmt_num(json_object_get(b, "kl_nats_per_text"), nats));
+	if (*interval(b, iv, sizeof iv))
+		fprintf(c->out, "95 %% interval over texts: %s bits per byte\n", iv);
+	int rc = domains(c, json_object_get(b, "domains"), err);
 	json_decref(b);
-	return 0;
+	return rc;
 }

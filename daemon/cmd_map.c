@@ -49,9 +49,9 @@ static const struct mm_place *place_of(
 	return p;
 }
 
-static void set_kl(const struct mm_daemon *d, json_t *o, double two_kl)
+static void set_kl(json_t *o, double two_kl, double mean_bytes)
 {
-	json_object_set_new(o, "kl_bits_per_byte", json_real(mm_kl_bits_per_byte(two_kl, d->texts.mean_bytes)));
+	json_object_set_new(o, "kl_bits_per_byte", json_real(mm_kl_bits_per_byte(two_kl, mean_bytes)));
 	json_object_set_new(o, "kl_nats_per_text", json_real(two_kl / 2));
 }
 
@@ -67,7 +67,7 @@ static json_t *neighbour_json(const struct mm_daemon *d, const struct mm_place *
 	json_t *o = json_pack("{s:s}", "name", r->name);
 	if (!o)
 		return NULL;
-	set_kl(d, o, two_kl);
+	set_kl(o, two_kl, d->texts.mean_bytes);
 	set_str(o, "family", r->family);
 	set_str(o, "dtype", r->dtype);
 	json_object_set_new(o, "params", json_integer((json_int_t)r->params));
@@ -91,14 +91,37 @@ static int cmp_hit(const void *a, const void *b)
 	return strcmp(x->p->e->rec.name, y->p->e->rec.name);
 }
 
+/* What a neighbour must be besides near. */
+struct filter {
+	const char *family;
+	double max_params;
+	bool smaller;
+};
+
+static int filter_of(const json_t *args, struct filter *f, struct mm_err *err)
+{
+	*f = (struct filter){ .max_params = INFINITY };
+	return mm_json_get_str(args, "family", &f->family, err) ||
+			       mm_json_get_double(args, "max_params", &f->max_params, err) ||
+			       mm_json_get_bool(args, "smaller", &f->smaller, err)
+		       ? -1
+		       : 0;
+}
+
+static bool passes(const struct filter *f, const struct mm_model_rec *r, const struct mm_model_rec *of)
+{
+	return (!f->family || (r->family && strcmp(r->family, f->family) == 0)) && (double)r->params <= f->max_params &&
+	       (!f->smaller || r->params < of->params);
+}
+
 /* The `want` nearest live members of p, [want]; returns how many. A few more are looked at, for ties at the end. */
-static size_t nearest_of(const struct mm_daemon *d, const struct mm_place *p, size_t want, double *dist,
-	struct mm_near *near, struct hit *hit)
+static size_t nearest_of(const struct mm_daemon *d, const struct mm_place *p, const struct filter *f, size_t want,
+	double *dist, struct mm_near *near, struct hit *hit)
 {
 	const struct mm_chart *m = d->map;
 	mm_map_distances(d, p, dist);
-	for (size_t i = 0; i < m->n; i++) /* those that left the map are the farthest */
-		if (!mm_map_live(d, m->member[i]))
+	for (size_t i = 0; i < m->n; i++) /* those that are not asked for, or left the map, are the farthest */
+		if (!mm_map_live(d, m->member[i]) || !passes(f, &m->member[i]->e->rec, &p->e->rec))
 			dist[i] = INFINITY;
 	size_t n = mm_knn_row(dist, m->n, p->at, MM_MIN(want + 16, m->n), near), k = 0;
 	for (size_t i = 0; i < n; i++)
@@ -113,13 +136,14 @@ int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 	const struct mm_chart *m = d->map;
 	int64_t k = NEAR_DEFAULT;
 	const struct mm_place *p = place_of(d, args, "name", err);
-	if (!p || mm_json_get_i64(args, "k", 1, 1000000, &k, err))
+	struct filter f;
+	if (!p || mm_json_get_i64(args, "k", 1, 1000000, &k, err) || filter_of(args, &f, err))
 		return -1;
 	double *dist = mm_calloc(m->n, sizeof(*dist), err);
 	struct mm_near *near = dist ? mm_calloc(m->n, sizeof(*near), err) : NULL;
 	struct hit *hit = near ? mm_calloc(m->n, sizeof(*hit), err) : NULL;
 	json_t *list = hit ? json_array() : NULL;
-	size_t n = list ? nearest_of(d, p, (size_t)k, dist, near, hit) : 0;
+	size_t n = list ? nearest_of(d, p, &f, (size_t)k, dist, near, hit) : 0;
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, neighbour_json(d, hit[i].p, hit[i].two_kl));
 	mm_free(hit);
@@ -130,40 +154,118 @@ int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 	return body_of(reply, with_epoch(d, json_pack("{s:s, s:o}", "model", p->e->rec.name, "neighbours", list)), err);
 }
 
+/* kl_ in both units, with standard error and 95 % interval. */
+static void set_interval(json_t *o, const struct mm_interval *v, double mean_bytes)
+{
+	set_kl(o, v->value, mean_bytes);
+	json_object_set_new(o, "stderr_bits_per_byte", json_real(mm_kl_bits_per_byte(v->stderr_, mean_bytes)));
+	json_object_set_new(o, "interval_bits_per_byte",
+		json_pack("[f, f]", mm_kl_bits_per_byte(v->lo, mean_bytes), mm_kl_bits_per_byte(v->hi, mean_bytes)));
+	json_object_set_new(o, "stderr_nats_per_text", json_real(v->stderr_ / 2));
+	json_object_set_new(o, "interval_nats_per_text", json_pack("[f, f]", v->lo / 2, v->hi / 2));
+}
+
+static double mean_bytes_of(const struct mm_daemon *d, size_t domain)
+{
+	const struct mm_chart *m = d->map;
+	size_t from = m->domain_start[domain], to = m->domain_start[domain + 1];
+	double sum = 0;
+	for (size_t s = from; s < to; s++)
+		sum += (double)d->texts.len[m->by_domain[s]];
+	return to > from ? sum / (double)(to - from) : 0;
+}
+
+static json_t *domains_json(const struct mm_daemon *d, const struct mm_interval *v)
+{
+	const struct mm_chart *m = d->map;
+	json_t *list = json_array();
+	for (size_t c = 0; list && c < d->texts.n_domain; c++) {
+		json_t *o = json_pack("{s:s, s:I}", "domain", d->texts.domain_name[c], "texts",
+			(json_int_t)(m->domain_start[c + 1] - m->domain_start[c]));
+		if (o)
+			set_interval(o, &v[c], mean_bytes_of(d, c));
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 int mm_cmd_dist(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
+	const struct mm_chart *m = d->map;
+	size_t n_dom = d->texts.n_domain;
 	const struct mm_place *a = place_of(d, args, "a", err), *b = a ? place_of(d, args, "b", err) : NULL;
-	if (!b)
+	struct mm_interval *v = b ? mm_calloc(n_dom + 1, sizeof(*v), err) : NULL;
+	if (!v || mm_boot_parts(&m->boot, mm_map_vec(d, a->e), mm_map_vec(d, b->e), mm_map_clip(d), m->by_domain,
+			  m->domain_start, n_dom, v, err)) {
+		mm_free(v);
 		return -1;
-	json_t *o = json_pack("{s:s, s:s}", "a", a->e->rec.name, "b", b->e->rec.name);
-	if (o)
-		set_kl(d, o, mm_dist_pair(mm_map_vec(d, a->e), mm_map_vec(d, b->e), d->texts.n, mm_map_clip(d)));
+	}
+	json_t *o = json_pack(
+		"{s:s, s:s, s:I}", "a", a->e->rec.name, "b", b->e->rec.name, "resamples", (json_int_t)m->boot.n_draw);
+	if (o) {
+		set_interval(o, &v[n_dom], d->texts.mean_bytes);
+		json_object_set_new(o, "domains", domains_json(d, v));
+	}
+	mm_free(v);
 	return body_of(reply, with_epoch(d, o), err);
 }
 
 /* ---- map, epochs, refit ---- */
 
-static int old_map(struct mm_daemon *d, uint64_t epoch, struct mm_reply *reply, struct mm_err *err)
+/* -1: the projection; else a layout. */
+static int method_arg(const json_t *args, int *method, struct mm_err *err)
 {
-	uint64_t *ids;
-	double *c;
-	size_t k;
-	json_t *info, *list = json_array();
-	if (mm_map_epoch_points(d, epoch, &ids, &c, &k, &info, err)) {
-		json_decref(list);
+	const char *name = NULL;
+	*method = -1;
+	if (mm_json_get_str(args, "method", &name, err))
 		return -1;
+	if (!name || strcmp(name, "pca") == 0)
+		return 0;
+	for (int w = 0; w < MM_LAYOUT_COUNT; w++)
+		if (strcmp(name, mm_layout_name[w]) == 0)
+			*method = w;
+	return *method >= 0 ? 0
+			    : mm_fail(err, MM_EINVAL, "there is no map method %s; there are pca, mds and tsne", name);
+}
+
+static int no_layout(int method, uint64_t epoch, struct mm_err *err)
+{
+	return mm_fail(
+		err, MM_ENOENT, "map epoch %llu has no layout %s", (unsigned long long)epoch, mm_layout_name[method]);
+}
+
+static void set_method(json_t *o, int method)
+{
+	if (!o)
+		return;
+	json_object_set_new(o, "method", json_string(method < 0 ? "pca" : mm_layout_name[method]));
+	/* t-SNE keeps who is near whom; its lengths are no distances */
+	json_object_set_new(o, "unit", json_string(method == MM_LAYOUT_TSNE ? "none" : "sqrt(nats per text)"));
+}
+
+static int old_map(struct mm_daemon *d, uint64_t epoch, int method, struct mm_reply *reply, struct mm_err *err)
+{
+	struct mm_points p;
+	json_t *info, *list;
+	if (mm_map_epoch_points(d, epoch, &p, &info, err))
+		return -1;
+	if (method >= 0 && !p.alt[method]) {
+		mm_points_fini(&p);
+		json_decref(info);
+		return no_layout(method, epoch, err);
 	}
-	for (size_t i = 0; list && i < k; i++) {
-		const struct mm_model_entry *e = mm_reg_by_id(d, ids[i]);
+	list = json_array();
+	for (size_t i = 0; list && i < p.k; i++) {
+		const struct mm_model_entry *e = mm_reg_by_id(d, p.ids[i]);
+		const double *c = method < 0 ? p.coord + 3 * i : p.alt[method] + 2 * i;
 		if (e)
-			json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f}", "name", e->rec.name, "x",
-							    c[3 * i], "y", c[3 * i + 1], "z", c[3 * i + 2]));
+			json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f}", "name", e->rec.name, "x", c[0],
+							    "y", c[1], "z", method < 0 ? c[2] : 0));
 	}
-	mm_free(ids);
-	mm_free(c);
+	mm_points_fini(&p);
+	set_method(info, method);
 	if (list)
 		json_object_set_new(info, "points", list);
-	json_object_set_new(info, "unit", json_string("sqrt(nats per text)"));
 	return body_of(reply, info, err);
 }
 
@@ -182,19 +284,22 @@ int mm_cmd_map(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, 
 {
 	const struct mm_chart *m = d->map;
 	int64_t epoch;
-	if (epoch_arg(d, args, &epoch, err))
+	int method;
+	if (epoch_arg(d, args, &epoch, err) || method_arg(args, &method, err))
 		return -1;
 	if (epoch != (int64_t)mm_map_epoch(d))
-		return old_map(d, (uint64_t)epoch, reply, err);
-	json_t *o = m->epoch.id ? json_deep_copy(m->epoch.info) : json_pack("{s:i, s:s}", "epoch", 0, "method", "pca");
+		return old_map(d, (uint64_t)epoch, method, reply, err);
+	if (method >= 0 && m->epoch.id && !m->epoch.has_alt)
+		return no_layout(method, m->epoch.id, err);
+	json_t *o = m->epoch.id ? json_deep_copy(m->epoch.info) : json_pack("{s:i}", "epoch", 0);
 	json_t *list = json_array();
 	for (size_t i = 0; list && i < m->n; i++)
-		if (m->member[i]->placed && mm_map_live(d, m->member[i]))
-			json_array_append_new(list, mm_map_point_json(d, m->member[i]));
-	if (o) {
+		if (m->member[i]->placed && mm_map_live(d, m->member[i]) && (method < 0 || m->member[i]->has_alt))
+			json_array_append_new(list, mm_map_point_json(d, m->member[i], method));
+	set_method(o, method);
+	if (o)
 		json_object_set_new(o, "points", list);
-		json_object_set_new(o, "unit", json_string("sqrt(nats per text)"));
-	} else
+	else
 		json_decref(list);
 	return body_of(reply, with_epoch(d, o), err);
 }
@@ -233,12 +338,16 @@ static void csv_field(struct mm_buf *b, const char *s)
 	mm_buf_u8(b, '"');
 }
 
-static int export_coords(struct mm_daemon *d, int64_t epoch, struct mm_reply *reply, struct mm_err *err)
+static int export_coords(
+	struct mm_daemon *d, const json_t *args, int64_t epoch, struct mm_reply *reply, struct mm_err *err)
 {
 	struct mm_reply map = { .fd = -1 };
-	json_t *arg = json_pack("{s:I}", "epoch", (json_int_t)epoch), *p;
+	json_t *arg = json_object(), *p;
 	size_t i;
-	int rc = mm_cmd_map(d, epoch ? arg : NULL, &map, err);
+	if (epoch)
+		json_object_set_new(arg, "epoch", json_integer((json_int_t)epoch));
+	json_object_set(arg, "method", json_object_get(args, "method"));
+	int rc = mm_cmd_map(d, arg, &map, err);
 	json_decref(arg);
 	if (rc)
 		return -1;
@@ -358,7 +467,7 @@ static int export_large(
 static int export_vectors(struct mm_daemon *d, bool names_only, struct mm_reply *reply, struct mm_err *err)
 {
 	size_t k, k_fit, n = d->texts.n;
-	struct mm_snap *s = mm_map_snapshot(d, false, &k, &k_fit, err);
+	struct mm_snap *s = mm_map_snapshot(d, MM_SNAP_MEMBERS, &k, &k_fit, err);
 	if (!s)
 		return -1;
 	qsort(s, k, sizeof(*s), cmp_id);
@@ -392,7 +501,7 @@ int mm_cmd_export(struct mm_daemon *d, const json_t *args, struct mm_reply *repl
 		return -1;
 	int rc = 0;
 	if (what && strcmp(what, "coords") == 0)
-		rc = export_coords(d, epoch, reply, err);
+		rc = export_coords(d, args, epoch, reply, err);
 	else if (what && (strcmp(what, "vectors") == 0 || strcmp(what, "names") == 0))
 		rc = export_vectors(d, what[0] == 'n', reply, err);
 	else

@@ -90,20 +90,21 @@ void mm_map_retire(struct mm_daemon *d, float *loglik)
 	m->retired[m->n_retired++] = loglik;
 }
 
-/* `fit_first`: those that make the epoch come before the others, so that their triangle is the head of the whole.
- * Anomalies that are not settled must not bend threshold, means and axes. */
-struct mm_snap *mm_map_snapshot(struct mm_daemon *d, bool fit_first, size_t *k, size_t *k_fit, struct mm_err *err)
+/* Those of the fit come before the others, so that their triangle is the head of the whole. Anomalies that are not
+ * settled must not bend threshold, means and axes. */
+struct mm_snap *mm_map_snapshot(
+	struct mm_daemon *d, enum mm_snap_order order, size_t *k, size_t *k_fit, struct mm_err *err)
 {
 	struct mm_chart *m = d->map;
 	struct mm_snap *s = mm_calloc(m->n, sizeof(*s), err);
 	*k = *k_fit = 0;
 	if (!s)
 		return NULL;
-	for (int pass = 0; pass < 2; pass++) {
+	for (int pass = 0; pass < (order == MM_SNAP_MEMBERS ? 1 : 2); pass++) {
 		for (size_t i = 0; i < m->n; i++) {
 			struct mm_place *p = m->member[i];
-			bool fit = !mm_alerts_anomaly_open(d, p->e->rec.id);
-			if (!mm_map_live(d, p) || (fit_first ? fit != (pass == 0) : pass > 0))
+			bool fit = order == MM_SNAP_MADE_FIRST ? p->in_fit : !mm_alerts_anomaly_open(d, p->e->rec.id);
+			if (!mm_map_live(d, p) || (order != MM_SNAP_MEMBERS && fit != (pass == 0)))
 				continue;
 			struct mm_snap *t = &s[(*k)++];
 			*t = (struct mm_snap){ .id = p->e->rec.id,
@@ -112,6 +113,7 @@ struct mm_snap *mm_map_snapshot(struct mm_daemon *d, bool fit_first, size_t *k, 
 				.fit = fit,
 				.had_old = p->placed };
 			memcpy(t->old, p->coord, sizeof(t->old));
+			memcpy(t->old_alt, p->alt, sizeof(t->old_alt));
 			*k_fit += fit;
 		}
 	}
@@ -151,7 +153,7 @@ static void member_to_end(struct mm_chart *m, struct mm_place *p)
 	m->member[p->at] = p;
 	mm_free(p->dist);
 	p->dist = NULL;
-	p->placed = p->in_fit = p->iso_known = false;
+	p->placed = p->has_alt = p->in_fit = p->iso_known = false;
 	p->nearest = INFINITY;
 	p->version++;
 }
@@ -203,51 +205,71 @@ static int members_load(struct mm_daemon *d, struct mm_err *err)
 }
 
 /* A place of the fit is taken as it was stored, unless the vector has changed since. */
-static void places_load(struct mm_daemon *d, const uint64_t *ids, const double *coord, size_t k)
+static void places_load(struct mm_daemon *d, const struct mm_points *pts)
 {
 	struct mm_chart *m = d->map;
 	double tol = 1e-3 * sqrt(m->epoch.pca.total_var) + 1e-9;
 	for (size_t i = 0; i < m->n; i++) {
 		struct mm_place *p = m->member[i];
-		double mean, off = 0;
+		double mean;
 		const float *vec = mm_map_vec(d, p->e);
 		mm_row_moments(vec, d->texts.n, m->epoch.pca.clip, &mean, &p->var);
 		mm_map_project(m, vec, p->coord);
-		for (size_t j = 0; j < k; j++) {
-			if (ids[j] != p->e->rec.id)
-				continue;
-			for (size_t c = 0; c < MM_MAP_DIMS; c++)
-				off = fmax(off, fabs(coord[j * MM_MAP_DIMS + c] - p->coord[c]));
-			p->in_fit = off <= tol;
-			if (p->in_fit)
-				memcpy(p->coord, coord + j * MM_MAP_DIMS, sizeof(p->coord));
-		}
+		p->placed = true; /* distances follow; until then they are taken from the vectors */
 	}
+	for (size_t j = 0; j < pts->k; j++) {
+		const struct mm_model_entry *e = mm_reg_by_id(d, pts->ids[j]);
+		struct mm_place *p = e ? e->map_state : NULL;
+		double off = 0;
+		for (size_t c = 0; p && c < MM_MAP_DIMS; c++)
+			off = fmax(off, fabs(pts->coord[j * MM_MAP_DIMS + c] - p->coord[c]));
+		if (!p || off > tol)
+			continue;
+		p->in_fit = true;
+		memcpy(p->coord, pts->coord + j * MM_MAP_DIMS, sizeof(p->coord));
+		p->has_alt = m->epoch.has_alt;
+		for (size_t w = 0; w < MM_LAYOUT_COUNT && p->has_alt; w++)
+			memcpy(p->alt[w], pts->alt[w] + 2 * j, sizeof(p->alt[w]));
+	}
+}
+
+/* Texts by domain, and the resamples for error bars: drawn once, the same for every pair. */
+static int resamples(struct mm_daemon *d, struct mm_err *err)
+{
+	struct mm_chart *m = d->map;
+	size_t n = d->texts.n, n_dom = d->texts.n_domain;
+	m->by_domain = mm_calloc(n, sizeof(*m->by_domain), err);
+	m->domain_start = m->by_domain ? mm_calloc(n_dom + 2, sizeof(*m->domain_start), err) : NULL;
+	if (!m->domain_start)
+		return -1;
+	for (size_t c = 0, at = 0; c < n_dom; c++) {
+		for (size_t s = 0; s < n; s++)
+			if (d->texts.domain[s] == c)
+				m->by_domain[at++] = (uint32_t)s;
+		m->domain_start[c + 1] = (uint32_t)at;
+	}
+	return mm_boot_init(&m->boot, n, MM_BOOT_DEFAULT, 1, err);
 }
 
 int mm_map_start(struct mm_daemon *d, struct mm_err *err)
 {
 	struct mm_chart *m = d->map = mm_calloc(1, sizeof(*m), err);
-	uint64_t *ids = NULL;
-	double *coord = NULL;
-	size_t k = 0;
+	struct mm_points pts = { 0 };
 	if (!m)
 		return -1;
 	m->sync_max = MM_MAP_SYNC_MAX;
 	m->epochs = json_array();
 	if (!m->epochs)
 		return mm_fail(err, MM_ENOMEM, "map: out of memory");
-	if (mm_map_epoch_load(d, &ids, &coord, &k, err) || members_load(d, err)) {
-		mm_free(ids);
-		mm_free(coord);
+	if (resamples(d, err) || mm_map_epoch_load(d, &pts, err) || members_load(d, err)) {
+		mm_points_fini(&pts);
 		return -1;
 	}
 	if (m->epoch.id) {
-		places_load(d, ids, coord, k);
+		places_load(d, &pts);
 		mm_map_rebuild(d);
 	}
-	mm_free(ids);
-	mm_free(coord);
+	mm_points_fini(&pts);
 	/* Alerts tell who stays out of a fit: before they are loaded there is none (mm_alerts_start asks again). */
 	if (d->alerts && mm_map_refit_due(d))
 		mm_map_refit(d, 0);
@@ -272,6 +294,9 @@ void mm_map_stop(struct mm_daemon *d)
 	mm_pca_fini(&m->epoch.pca);
 	json_decref(m->epoch.info);
 	json_decref(m->epochs);
+	mm_boot_fini(&m->boot);
+	mm_free(m->by_domain);
+	mm_free(m->domain_start);
 	mm_free(m);
 	d->map = NULL;
 }

@@ -18,11 +18,12 @@ void mm_map_project(const struct mm_chart *m, const float *vec, double coord[MM_
 		coord[c] += m->epoch.origin[c];
 }
 
-json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p)
+json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p, int method)
 {
 	(void)d;
-	json_t *o = json_pack("{s:s, s:f, s:f, s:f, s:b}", "name", p->e->rec.name, "x", p->coord[0], "y", p->coord[1],
-		"z", p->coord[2], "in_fit", p->in_fit);
+	const double *c = method < 0 ? p->coord : p->alt[method];
+	json_t *o = json_pack("{s:s, s:f, s:f, s:f, s:b}", "name", p->e->rec.name, "x", c[0], "y", c[1], "z",
+		method < 0 ? c[2] : 0, "in_fit", p->in_fit);
 	if (o && p->e->rec.family)
 		json_object_set_new(o, "family", json_string(p->e->rec.family));
 	if (o && p->e->rec.run)
@@ -131,8 +132,10 @@ void mm_map_isolation(struct mm_daemon *d, const struct mm_place *fresh)
 	struct mm_isolate_rule rule = mm_isolate_default;
 	struct mm_place **live = mm_calloc(m->n, sizeof(*live), &err);
 	size_t k = 0;
-	if (!live)
+	if (!live || m->refit_running) { /* the refit asks again when it is done */
+		mm_free(live);
 		return;
+	}
 	rule.z_min = d->cfg.alerts.isolated_z;
 	for (size_t i = 0; i < m->n; i++)
 		if (m->member[i]->placed && mm_map_live(d, m->member[i]))
@@ -182,16 +185,69 @@ static void lineage_note(struct mm_daemon *d, struct mm_place *p)
 
 /* ---- placing ---- */
 
+struct among { /* the fixed points of the other layouts */
+	size_t n;
+	size_t *at;  /* [n] members */
+	double *alt; /* [MM_LAYOUT_COUNT][n, 2] */
+	double *d;   /* [n] */
+};
+
+static void among_free(struct among *a)
+{
+	mm_free(a->at);
+	mm_free(a->alt);
+	memset(a, 0, sizeof(*a));
+}
+
+/* Members of the fit before p. */
+static int among_take(const struct mm_chart *m, const struct mm_place *p, struct among *a, struct mm_err *err)
+{
+	memset(a, 0, sizeof(*a));
+	if (!m->epoch.has_alt)
+		return 0;
+	for (size_t i = 0; i < p->at; i++)
+		a->n += m->member[i]->in_fit;
+	a->at = mm_calloc(a->n, sizeof(*a->at), err);
+	a->alt = a->at ? mm_calloc(a->n * (2 * MM_LAYOUT_COUNT + 1), sizeof(*a->alt), err) : NULL;
+	if (!a->alt) {
+		among_free(a);
+		return -1;
+	}
+	a->d = a->alt + 2 * MM_LAYOUT_COUNT * a->n;
+	for (size_t i = 0, n = 0; i < p->at; i++) {
+		if (!m->member[i]->in_fit)
+			continue;
+		for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+			memcpy(a->alt + 2 * (w * a->n + n), m->member[i]->alt[w], 2 * sizeof(double));
+		a->at[n++] = i;
+	}
+	return 0;
+}
+
+static int among_place(struct among *a, const double *row, double alt[MM_LAYOUT_COUNT][2], struct mm_err *err)
+{
+	for (size_t i = 0; i < a->n; i++)
+		a->d[i] = isfinite(row[a->at[i]]) ? row[a->at[i]] : 0;
+	for (int w = 0; w < MM_LAYOUT_COUNT; w++)
+		if (mm_map_layout_place(a->d, a->alt + (size_t)w * 2 * a->n, a->n, (enum mm_layout)w, alt[w], err))
+			return -1;
+	return 0;
+}
+
 struct placing { /* on its way through the worker */
 	uint64_t id, epoch;
 	uint32_t version;
 	struct mm_snap *s; /* [k] the members before it and itself, the last one */
 	size_t k, n;
 	double clip;
-	double *row, var;
+	struct among among;
+	double *row, var, alt[MM_LAYOUT_COUNT][2];
+	struct mm_err err;
+	bool failed;
 };
 
-static void place_take(struct mm_daemon *d, struct mm_place *p, const double *row, double var)
+static void place_take(
+	struct mm_daemon *d, struct mm_place *p, const double *row, double var, const double alt[MM_LAYOUT_COUNT][2])
 {
 	struct mm_chart *m = d->map;
 	const float *vec = mm_map_vec(d, p->e);
@@ -213,9 +269,11 @@ static void place_take(struct mm_daemon *d, struct mm_place *p, const double *ro
 		offer_nearest(q, p->at, (double)p->dist[j]);
 	}
 	mm_map_project(m, vec, p->coord);
+	memcpy(p->alt, alt, sizeof(p->alt));
+	p->has_alt = m->epoch.has_alt;
 	p->placed = true;
 	lineage_note(d, p);
-	json_t *o = mm_map_point_json(d, p);
+	json_t *o = mm_map_point_json(d, p, -1);
 	if (o) {
 		json_object_set_new(o, "what", json_string("placed"));
 		json_object_set_new(o, "epoch", json_integer((json_int_t)m->epoch.id));
@@ -233,18 +291,20 @@ static void place_sync(struct mm_daemon *d, struct mm_place *p)
 {
 	struct mm_chart *m = d->map;
 	struct mm_err err;
-	double *row = mm_calloc(p->at + 1, sizeof(*row), &err), mean, var;
+	struct among among = { 0 };
+	double *row = mm_calloc(p->at + 1, sizeof(*row), &err), mean, var, alt[MM_LAYOUT_COUNT][2] = { { 0 } };
 	const float *vec = mm_map_vec(d, p->e);
-	if (!row) {
-		mm_log(MM_LOG_ERROR, "map: %s: %s", p->e->rec.name, err.text);
-		return;
-	}
-	for (size_t j = 0; j < p->at; j++) {
+	for (size_t j = 0; row && j < p->at; j++) {
 		const float *o = mm_map_vec(d, m->member[j]->e);
 		row[j] = o ? mm_dist_pair(o, vec, d->texts.n, mm_map_clip(d)) : INFINITY;
 	}
-	mm_row_moments(vec, d->texts.n, mm_map_clip(d), &mean, &var);
-	place_take(d, p, row, var);
+	if (!row || among_take(m, p, &among, &err) || among_place(&among, row, alt, &err)) {
+		mm_log(MM_LOG_ERROR, "map: %s: %s", p->e->rec.name, err.text);
+	} else {
+		mm_row_moments(vec, d->texts.n, mm_map_clip(d), &mean, &var);
+		place_take(d, p, row, var, (const double(*)[2])alt);
+	}
+	among_free(&among);
 	mm_free(row);
 }
 
@@ -256,6 +316,7 @@ static void placing_run(void *ctx, const _Atomic bool *cancel)
 	for (size_t i = 0; i + 1 < w->k && !*cancel; i++)
 		w->row[i] = w->s[i].vec ? mm_dist_pair(w->s[i].vec, vec, w->n, w->clip) : INFINITY;
 	mm_row_moments(vec, w->n, w->clip, &mean, &w->var);
+	w->failed = !*cancel && among_place(&w->among, w->row, w->alt, &w->err);
 }
 
 static void placing_done(struct mm_daemon *d, void *ctx, bool cancelled)
@@ -270,15 +331,18 @@ static void placing_done(struct mm_daemon *d, void *ctx, bool cancelled)
 		bool same = p && !p->placed && p->version == w->version && p->at + 1 == w->k && m->epoch.id == w->epoch;
 		for (size_t i = 0; same && i + 1 < w->k; i++)
 			same = m->member[i]->e->rec.id == w->s[i].id && m->member[i]->version == w->s[i].version;
-		if (same && !cancelled && mm_map_live(d, p))
-			place_take(d, p, w->row, w->var);
+		if (w->failed)
+			mm_log(MM_LOG_ERROR, "map: %s", w->err.text);
+		else if (same && !cancelled && mm_map_live(d, p))
+			place_take(d, p, w->row, w->var, (const double(*)[2])w->alt);
 		mm_map_unpin(d);
-		if (!cancelled) {
+		if (!cancelled && !w->failed) {
 			mm_map_place_next(d);
 			if (mm_map_refit_due(d))
 				mm_map_refit(d, 0);
 		}
 	}
+	among_free(&w->among);
 	mm_free(w->row);
 	mm_free(w->s);
 	mm_free(w);
@@ -304,7 +368,8 @@ static int placing_submit(struct mm_daemon *d, struct mm_place *p, struct mm_err
 			w->s[i] = (struct mm_snap){ .id = m->member[i]->e->rec.id,
 				.vec = mm_map_vec(d, m->member[i]->e),
 				.version = m->member[i]->version };
-	if (!w->s || mm_worker_submit(d, &work, err)) {
+	if (!w->s || among_take(m, p, &w->among, err) || mm_worker_submit(d, &work, err)) {
+		among_free(&w->among);
 		mm_free(w->s);
 		mm_free(w->row);
 		mm_free(w);

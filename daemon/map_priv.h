@@ -13,6 +13,13 @@
 #include "stat/stat.h"
 
 #define MM_MAP_DIMS 3
+
+/* Layouts that are not projections: a new model is placed among the fixed points of the fit. Two dimensions each. */
+enum mm_layout { MM_LAYOUT_MDS, MM_LAYOUT_TSNE, MM_LAYOUT_COUNT };
+extern const char *const mm_layout_name[MM_LAYOUT_COUNT];
+/* Above so many models of the fit only the projection is made. */
+#define MM_LAYOUT_MAX 20000
+
 /* Rows times texts that the loop thread may walk through itself (about a millisecond); more goes to the worker. */
 #define MM_MAP_SYNC_MAX ((size_t)4 << 20)
 
@@ -20,13 +27,15 @@ struct mm_place {
 	struct mm_model_entry *e;
 	size_t at;	  /* own index among the members */
 	float *dist;	  /* [at] two_kl to the earlier members; NULL: not there yet (or at == 0) */
-	bool placed;	  /* coord, var and distances are there */
+	bool placed;	  /* coord and var are there */
 	bool in_fit;	  /* threshold, means and axes of the epoch were made with it */
 	uint32_t version; /* grows when its vector is replaced */
 	double var;	  /* of the clipped vector, over the texts */
 	double nearest;	  /* two_kl to the nearest other member; INFINITY when alone */
 	size_t nearest_at;
 	double coord[MM_MAP_DIMS]; /* sqrt(nats per text) */
+	double alt[MM_LAYOUT_COUNT][2];
+	bool has_alt;
 	struct mm_isolation iso;
 	bool iso_known; /* iso was computed at least once in this epoch, among enough models */
 };
@@ -35,6 +44,7 @@ struct mm_epoch {
 	uint64_t id; /* 0: none */
 	struct mm_pca pca;
 	double origin[MM_MAP_DIMS]; /* added to what the axes give: the shift of the alignment */
+	bool has_alt;		    /* the fit's members have `alt` */
 	json_t *info;		    /* what `epochs` shows */
 };
 
@@ -45,6 +55,7 @@ struct mm_snap { /* one member as a worker sees it */
 	bool fit;     /* takes part in threshold, means and axes */
 	bool had_old; /* old is its place in the last epoch */
 	double old[MM_MAP_DIMS];
+	double old_alt[MM_LAYOUT_COUNT][2];
 };
 
 struct mm_waiter { /* a client that waits for the refit */
@@ -65,7 +76,10 @@ struct mm_chart {
 	unsigned pins;			/* snapshots in use */
 	float **retired;
 	size_t n_retired, cap_retired;
-	size_t sync_max; /* MM_MAP_SYNC_MAX; tests lower it */
+	size_t sync_max;	/* MM_MAP_SYNC_MAX; tests lower it */
+	struct mm_boot boot;	/* resamples of the texts, domain after domain */
+	uint32_t *by_domain;	/* [n texts] texts in the order of their domains */
+	uint32_t *domain_start; /* [n domains + 1] into by_domain */
 };
 
 /* ---- map.c ---- */
@@ -81,9 +95,14 @@ double mm_map_distance(const struct mm_daemon *d, const struct mm_place *a, cons
 double mm_map_clip(const struct mm_daemon *d); /* threshold of the epoch; MM_NO_CLIP before the first */
 void mm_map_pin(struct mm_daemon *d);
 void mm_map_unpin(struct mm_daemon *d);
-/* Takes the vector of every live member, in the order of the members; those of the fit first when `fit_first`. */
+/* The vector of every live member; `fit` says who belongs to the first k_fit. */
+enum mm_snap_order {
+	MM_SNAP_MEMBERS,   /* as the members stand */
+	MM_SNAP_FIT_FIRST, /* those that may make an epoch (no open anomaly alert) first */
+	MM_SNAP_MADE_FIRST /* those that made the epoch there is first */
+};
 struct mm_snap *mm_map_snapshot(
-	struct mm_daemon *d, bool fit_first, size_t *k, size_t *k_fit, struct mm_err *err) MM_MUST_CHECK;
+	struct mm_daemon *d, enum mm_snap_order order, size_t *k, size_t *k_fit, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- map_place.c ---- */
 /* Starts with the next member that has no place yet; small ones are placed at once. */
@@ -93,7 +112,8 @@ void mm_map_nearest_all(struct mm_daemon *d); /* from the triangle */
 /* After distances changed: who is isolated now; tells the alerts about every change. `fresh`: the new member, or NULL.
  */
 void mm_map_isolation(struct mm_daemon *d, const struct mm_place *fresh);
-json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p);
+/* method: -1 the projection, else enum mm_layout */
+json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p, int method);
 
 /* ---- map_refit.c ---- */
 /* A new epoch from all live members without an open anomaly alert. token != 0: answered when it is done. */
@@ -102,15 +122,41 @@ bool mm_map_refit_due(const struct mm_daemon *d);
 /* At start: the triangle for the loaded epoch. */
 void mm_map_rebuild(struct mm_daemon *d);
 
-/* ---- map_store.c ---- */
-int mm_map_epoch_save(struct mm_daemon *d, const struct mm_epoch *e, const struct mm_snap *s, const double *coord,
-	size_t k, struct mm_err *err) MM_MUST_CHECK;
-/* Loads descriptions and the last epoch; a damaged one is reported and treated as none. ids, coord: [*k] of the last
- * one, to be freed with mm_free. */
-int mm_map_epoch_load(struct mm_daemon *d, uint64_t **ids, double **coord, size_t *k, struct mm_err *err) MM_MUST_CHECK;
-/* Ids and coordinates of any epoch. */
-int mm_map_epoch_points(struct mm_daemon *d, uint64_t epoch, uint64_t **ids, double **coord, size_t *k, json_t **info,
+/* ---- map_layout.c ---- */
+/* Layouts of the fit's k models; coord [k, 3] is the projection. alt: [MM_LAYOUT_COUNT][k_all, 2], the fit's first. On
+ * a worker; describes each in `info`. */
+struct mm_layouts {
+	const struct mm_snap *s;
+	const struct mm_tri *tri; /* of all */
+	size_t k, k_all;
+	const double *coord;
+	double *alt;
+	bool has_old; /* the last epoch had these layouts: `old_alt` counts where had_old */
+	json_t *info; /* {"pca": {quality}, "mds": ..., "tsne": ...} */
+};
+int mm_map_layouts(struct mm_layouts *l, const _Atomic bool *cancel, struct mm_err *err) MM_MUST_CHECK;
+/* Only the last part of it: the models behind the fit's k, placed among these. */
+int mm_map_layout_others(const struct mm_layouts *l, struct mm_err *err) MM_MUST_CHECK;
+/* Place of one more model with distances d[k] to the fit's points. */
+int mm_map_layout_place(const double *d, const double *alt, size_t k, enum mm_layout which, double out[2],
 	struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- map_store.c ---- */
+/* alt: [MM_LAYOUT_COUNT][k_all, 2], NULL when there are none */
+int mm_map_epoch_save(struct mm_daemon *d, const struct mm_epoch *e, const struct mm_snap *s, const double *coord,
+	const double *alt, size_t k, size_t k_all, struct mm_err *err) MM_MUST_CHECK;
+struct mm_points {		      /* of one epoch: models of its fit */
+	uint64_t *ids;		      /* [k] */
+	double *coord;		      /* [k, 3] */
+	double *alt[MM_LAYOUT_COUNT]; /* [k, 2] or NULL */
+	size_t k;
+};
+void mm_points_fini(struct mm_points *p);
+/* Loads descriptions and the last epoch with its points; a damaged one is reported and treated as none. */
+int mm_map_epoch_load(struct mm_daemon *d, struct mm_points *p, struct mm_err *err) MM_MUST_CHECK;
+/* Points and description of any epoch. */
+int mm_map_epoch_points(
+	struct mm_daemon *d, uint64_t epoch, struct mm_points *p, json_t **info, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- alerts.c ---- */
 bool mm_alerts_anomaly_open(const struct mm_daemon *d, uint64_t model);

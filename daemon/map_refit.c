@@ -20,8 +20,11 @@ struct refit {
 	double clip;
 	struct mm_tri tri;
 	struct mm_pca pca;
-	double *coord; /* [k, 3] */
-	double *var;   /* [k] */
+	double *coord;	 /* [k, 3] */
+	double *alt;	 /* [MM_LAYOUT_COUNT][k, 2]; NULL: none */
+	json_t *layouts; /* what is known of each */
+	bool had_alt;	 /* keep: the epoch has the other layouts */
+	double *var;	 /* [k] */
 	double origin[MM_MAP_DIMS];
 	double moved_p50, moved_p95;
 	size_t n_common;
@@ -108,6 +111,26 @@ out:
 	return rc;
 }
 
+static int layouts(struct refit *r, const _Atomic bool *cancel)
+{
+	struct mm_layouts l = { r->s, &r->tri, r->k_fit, r->k, r->coord, NULL, r->had_alt, r->layouts };
+	if (r->k_fit < 2 || r->k_fit > MM_LAYOUT_MAX)
+		return 0;
+	r->alt = l.alt = mm_calloc((size_t)MM_LAYOUT_COUNT * 2 * r->k, sizeof(*r->alt), &r->err);
+	return l.alt ? mm_map_layouts(&l, cancel, &r->err) : -1;
+}
+
+/* The fit's points as they are stored, the others placed among them. */
+static int keep_layouts(struct refit *r, const _Atomic bool *cancel)
+{
+	struct mm_layouts l = { r->s, &r->tri, r->k_fit, r->k, r->coord, NULL, true, NULL };
+	r->alt = l.alt = mm_calloc((size_t)MM_LAYOUT_COUNT * 2 * r->k, sizeof(*r->alt), &r->err);
+	for (size_t i = 0; l.alt && i < r->k_fit; i++)
+		for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+			memcpy(l.alt + 2 * (w * r->k + i), r->s[i].old_alt[w], 2 * sizeof(double));
+	return !l.alt || *cancel || mm_map_layout_others(&l, &r->err) ? -1 : 0;
+}
+
 static int compute(struct refit *r, const _Atomic bool *cancel)
 {
 	const float **row = mm_calloc(r->k, sizeof(*row), &r->err);
@@ -130,7 +153,7 @@ static int compute(struct refit *r, const _Atomic bool *cancel)
 		mm_row_moments(row[i], r->n, r->clip, &mean, &r->var[i]);
 	}
 	if (r->keep) {
-		rc = 0;
+		rc = r->had_alt ? keep_layouts(r, cancel) : 0;
 		goto out;
 	}
 	struct mm_tri head = { r->tri.row, r->k_fit };
@@ -139,7 +162,7 @@ static int compute(struct refit *r, const _Atomic bool *cancel)
 	memcpy(r->coord, r->pca.coord, r->k_fit * MM_MAP_DIMS * sizeof(*r->coord));
 	for (size_t i = r->k_fit; i < r->k; i++)
 		mm_pca_place(&r->pca, row[i], r->coord + i * MM_MAP_DIMS);
-	rc = align(r);
+	rc = align(r) || layouts(r, cancel) ? -1 : 0;
 out:
 	mm_free(row);
 	return rc;
@@ -158,12 +181,12 @@ static json_t *info_json(const struct refit *r, uint64_t id)
 	json_t *share = json_array();
 	for (size_t i = 0; share && i < r->pca.n_ratio && i < 20; i++)
 		json_array_append_new(share, json_real(r->pca.ratio[i]));
-	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:I, s:f, s:{s:f, s:f, s:I}}", "epoch",
+	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:f, s:f, s:o, s:I, s:I, s:f, s:{s:f, s:f, s:I}, s:O}", "epoch",
 		(json_int_t)id, "method", "pca", "made_at", (json_int_t)mm_now(), "models", (json_int_t)r->k,
 		"models_fit", (json_int_t)r->k_fit, "clip", r->clip, "clip_quantile", r->clip_q, "explained", share,
 		"dims90", (json_int_t)r->pca.dims90, "dims95", (json_int_t)r->pca.dims95, "total_variance",
 		r->pca.total_var, "displacement", "p50", r->moved_p50, "p95", r->moved_p95, "models",
-		(json_int_t)r->n_common);
+		(json_int_t)r->n_common, "layouts", r->layouts);
 }
 
 /* The members in the order of the snapshot, with the triangle's rows; whoever is not in it or changed meanwhile goes to
@@ -178,7 +201,7 @@ static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err
 		struct mm_place *p = m->member[i];
 		mm_free(p->dist);
 		p->dist = NULL;
-		p->placed = false;
+		p->placed = p->has_alt = false;
 		p->in_fit = r->keep && p->in_fit;
 		p->at = SIZE_MAX;
 	}
@@ -204,6 +227,9 @@ static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err
 		p->var = r->var[i];
 		if (!r->keep)
 			memcpy(p->coord, r->coord + i * MM_MAP_DIMS, sizeof(p->coord));
+		p->has_alt = r->alt != NULL;
+		for (size_t l = 0; r->alt && l < MM_LAYOUT_COUNT; l++)
+			memcpy(p->alt[l], r->alt + 2 * (l * r->k + i), sizeof(p->alt[l]));
 		order[n++] = p;
 	}
 	for (size_t i = 0; i < m->n; i++)
@@ -221,7 +247,7 @@ static int take(struct mm_daemon *d, struct refit *r, struct mm_err *err)
 {
 	struct mm_chart *m = d->map;
 	if (!r->keep) {
-		struct mm_epoch e = { .id = m->epoch.id + 1, .pca = r->pca };
+		struct mm_epoch e = { .id = m->epoch.id + 1, .pca = r->pca, .has_alt = r->alt != NULL };
 		size_t n_old = json_array_size(m->epochs);
 		json_t *last = n_old ? json_array_get(m->epochs, n_old - 1) : NULL;
 		if (last) /* also when the last one could not be loaded: numbers are never used twice */
@@ -230,7 +256,7 @@ static int take(struct mm_daemon *d, struct refit *r, struct mm_err *err)
 		e.info = info_json(r, e.id);
 		if (!e.info)
 			return mm_fail(err, MM_ENOMEM, "out of memory");
-		if (mm_map_epoch_save(d, &e, r->s, r->coord, r->k_fit, err)) {
+		if (mm_map_epoch_save(d, &e, r->s, r->coord, r->alt, r->k_fit, r->k, err)) {
 			json_decref(e.info);
 			return mm_wrap(err, "map epoch %llu", (unsigned long long)e.id);
 		}
@@ -264,6 +290,8 @@ static void refit_free(struct refit *r)
 	mm_tri_fini(&r->tri);
 	mm_pca_fini(&r->pca);
 	mm_free(r->coord);
+	mm_free(r->alt);
+	json_decref(r->layouts);
 	mm_free(r->var);
 	mm_free(r->s);
 	mm_free(r);
@@ -315,10 +343,11 @@ static void refit_done(struct mm_daemon *d, void *ctx, bool cancelled)
 	}
 }
 
-/* Cost in entries walked: K^2 N / 2 for the triangle. */
+/* What the loop may do itself: the first few models; the layouts of more take longer than a query may wait. */
+#define SYNC_MODELS 6
 static bool is_small(const struct refit *r, size_t sync_max)
 {
-	return (double)r->k * (double)r->k * (double)r->n / 2 <= 4.0 * (double)sync_max;
+	return r->k <= SYNC_MODELS && r->k * r->n <= sync_max / 4;
 }
 
 static int start(struct mm_daemon *d, bool keep, struct mm_err *err)
@@ -332,7 +361,14 @@ static int start(struct mm_daemon *d, bool keep, struct mm_err *err)
 	r->n = d->texts.n;
 	r->clip_q = d->cfg.map.clip;
 	r->clip = mm_map_clip(d);
-	r->s = mm_map_snapshot(d, true, &r->k, &r->k_fit, err);
+	r->had_alt = m->epoch.has_alt;
+	r->layouts = json_object();
+	r->s = mm_map_snapshot(d, keep ? MM_SNAP_MADE_FIRST : MM_SNAP_FIT_FIRST, &r->k, &r->k_fit, err);
+	if (r->s && !r->layouts) {
+		mm_fail(err, MM_ENOMEM, "out of memory");
+		refit_free(r);
+		return -1;
+	}
 	if (!r->s || r->k == 0 || (r->k_fit == 0 && !keep)) {
 		if (r->s)
 			mm_fail(err, MM_EINVAL,

@@ -1,8 +1,9 @@
 /* map_store.c: map epochs in the store.
  *
  * An epoch is a JSON description (what `epochs` shows, plus "origin") and arrays: "col_mean" f64[n], "axis" f32[3, n],
- * "ids" f64[k] (model ids are small integers) and "coord" f64[k, 3] of the models that made it. Models placed later are
- * not stored: their place follows from vector and axes. All epochs stay, so that old maps can be looked at. */
+ * "ids" f64[k] (model ids are small integers), "coord" f64[k, 3] and, from two models on, "mds" and "tsne" f64[k, 2] of
+ * the models that made it. Models placed later are not stored: their place follows from vector and axes. All epochs
+ * stay, so that old maps can be looked at. */
 #include "daemon/map_priv.h"
 
 #include <math.h>
@@ -11,7 +12,8 @@
 struct save {
 	const struct mm_epoch *e;
 	char *json;
-	struct mm_stored_array a[4];
+	struct mm_stored_array a[4 + MM_LAYOUT_COUNT];
+	size_t n;
 };
 
 static struct mm_stored_array array_of(const char *name, unsigned type, uint64_t rows, uint64_t cols, const void *data)
@@ -25,11 +27,11 @@ static struct mm_stored_array array_of(const char *name, unsigned type, uint64_t
 static int put(struct mm_txn *t, void *ctx, struct mm_err *err)
 {
 	struct save *s = ctx;
-	return mm_epoch_put(t, s->e->id, s->json, s->a, MM_COUNT(s->a), err);
+	return mm_epoch_put(t, s->e->id, s->json, s->a, s->n, err);
 }
 
 int mm_map_epoch_save(struct mm_daemon *d, const struct mm_epoch *e, const struct mm_snap *snap, const double *coord,
-	size_t k, struct mm_err *err)
+	const double *alt, size_t k, size_t k_all, struct mm_err *err)
 {
 	double *ids = mm_calloc(k, sizeof(*ids), err);
 	json_t *full = json_deep_copy(e->info);
@@ -47,6 +49,9 @@ int mm_map_epoch_save(struct mm_daemon *d, const struct mm_epoch *e, const struc
 	s.a[1] = array_of("axis", MM_A_F32, MM_MAP_DIMS, e->pca.n, e->pca.axis);
 	s.a[2] = array_of("ids", MM_A_F64, k, 0, ids);
 	s.a[3] = array_of("coord", MM_A_F64, k, MM_MAP_DIMS, coord);
+	s.n = 4;
+	for (size_t w = 0; alt && w < MM_LAYOUT_COUNT; w++)
+		s.a[s.n++] = array_of(mm_layout_name[w], MM_A_F64, k, 2, alt + w * 2 * k_all);
 	rc = mm_store_write(d->store, put, &s, err);
 out:
 	if (!full)
@@ -88,38 +93,52 @@ static json_t *info_of(struct mm_txn *t, uint64_t epoch, struct mm_err *err)
 	return j;
 }
 
-static int points(struct mm_txn *t, uint64_t epoch, uint64_t **ids, double **coord, size_t *k, struct mm_err *err)
+void mm_points_fini(struct mm_points *p)
 {
-	*k = 0;
-	*ids = NULL;
-	*coord = NULL;
-	double *id = array_dup(t, epoch, "ids", MM_A_F64, k, 0, err);
-	uint64_t *out = id ? mm_calloc(*k, sizeof(*out), err) : NULL;
-	double *c = out ? array_dup(t, epoch, "coord", MM_A_F64, k, MM_MAP_DIMS, err) : NULL;
-	if (!c) {
-		mm_free(id);
-		mm_free(out);
+	mm_free(p->ids);
+	mm_free(p->coord);
+	for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+		mm_free(p->alt[w]);
+	memset(p, 0, sizeof(*p));
+}
+
+static void only_finite(double *v, size_t n)
+{
+	for (size_t i = 0; v && i < n; i++)
+		if (!isfinite(v[i]))
+			v[i] = 0;
+}
+
+static int points(struct mm_txn *t, uint64_t epoch, struct mm_points *p, struct mm_err *err)
+{
+	struct mm_err none;
+	memset(p, 0, sizeof(*p));
+	double *id = array_dup(t, epoch, "ids", MM_A_F64, &p->k, 0, err);
+	p->ids = id ? mm_calloc(p->k, sizeof(*p->ids), err) : NULL;
+	p->coord = p->ids ? array_dup(t, epoch, "coord", MM_A_F64, &p->k, MM_MAP_DIMS, err) : NULL;
+	for (size_t i = 0; p->ids && i < p->k; i++)
+		p->ids[i] = id[i] >= 0 && id[i] < 9e15 ? (uint64_t)id[i] : 0;
+	mm_free(id);
+	if (!p->coord) {
+		mm_points_fini(p);
 		return -1;
 	}
-	for (size_t i = 0; i < *k; i++)
-		out[i] = id[i] >= 0 && id[i] < 9e15 ? (uint64_t)id[i] : 0;
-	for (size_t i = 0; i < *k * MM_MAP_DIMS; i++)
-		if (!isfinite(c[i]))
-			c[i] = 0;
-	mm_free(id);
-	*ids = out;
-	*coord = c;
+	only_finite(p->coord, p->k * MM_MAP_DIMS);
+	for (size_t w = 0; w < MM_LAYOUT_COUNT; w++) { /* an epoch need not have them */
+		size_t rows = p->k;
+		p->alt[w] = p->k ? array_dup(t, epoch, mm_layout_name[w], MM_A_F64, &rows, 2, &none) : NULL;
+		only_finite(p->alt[w], 2 * p->k);
+	}
 	return 0;
 }
 
-int mm_map_epoch_points(struct mm_daemon *d, uint64_t epoch, uint64_t **ids, double **coord, size_t *k, json_t **info,
-	struct mm_err *err)
+int mm_map_epoch_points(struct mm_daemon *d, uint64_t epoch, struct mm_points *p, json_t **info, struct mm_err *err)
 {
 	struct mm_txn *t = mm_txn_begin(d->store, false, err);
 	if (!t)
 		return -1;
 	*info = info_of(t, epoch, err);
-	int rc = *info ? points(t, epoch, ids, coord, k, err) : -1;
+	int rc = *info ? points(t, epoch, p, err) : -1;
 	mm_txn_abort(t);
 	if (rc) {
 		json_decref(*info);
@@ -155,14 +174,12 @@ static int load_basis(struct mm_txn *t, uint64_t id, json_t *info, size_t n, str
 	return 0;
 }
 
-int mm_map_epoch_load(struct mm_daemon *d, uint64_t **ids, double **coord, size_t *k, struct mm_err *err)
+int mm_map_epoch_load(struct mm_daemon *d, struct mm_points *p, struct mm_err *err)
 {
 	struct mm_chart *m = d->map;
 	struct mm_err why;
 	uint64_t last = 0;
-	*k = 0;
-	*ids = NULL;
-	*coord = NULL;
+	memset(p, 0, sizeof(*p));
 	struct mm_txn *t = mm_txn_begin(d->store, false, err);
 	if (!t)
 		return -1;
@@ -173,11 +190,13 @@ int mm_map_epoch_load(struct mm_daemon *d, uint64_t **ids, double **coord, size_
 	for (uint64_t id = 1; id <= last; id++) {
 		json_t *info = info_of(t, id, &why);
 		if (info && id == last &&
-			(load_basis(t, id, info, d->texts.n, &m->epoch, &why) || points(t, id, ids, coord, k, &why))) {
+			(load_basis(t, id, info, d->texts.n, &m->epoch, &why) || points(t, id, p, &why))) {
 			mm_log(MM_LOG_ERROR, "map: %s; a new epoch is made", why.text);
 			mm_pca_fini(&m->epoch.pca);
 			json_decref(m->epoch.info);
 			memset(&m->epoch, 0, sizeof(m->epoch));
+		} else if (info && id == last) {
+			m->epoch.has_alt = p->alt[MM_LAYOUT_MDS] && p->alt[MM_LAYOUT_TSNE];
 		} else if (!info) {
 			mm_log(MM_LOG_ERROR, "map epoch %llu: %s", (unsigned long long)id, why.text);
 			info = json_pack("{s:I, s:s}", "epoch", (json_int_t)id, "damaged", why.text);

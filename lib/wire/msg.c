@@ -21,18 +21,31 @@
 		.name = "epoch", .type = MM_ARG_INT, .min = 1, .max = 9e15, .help = "map epoch; default: the current"  \
 	}
 
+#define METHOD                                                                                                         \
+	{                                                                                                              \
+		.name = "method", .type = MM_ARG_STR, .choices = "pca|mds|tsne", .help = "layout; default: pca"        \
+	}
+
 const struct mm_cmd mm_cmds[] = {
 	{ "status", MM_READ, false, "version, uptime, text set, queue counts, map epoch", { { 0 } } },
 	{ "models", MM_READ, false, "every model with its state, score and metadata", { { 0 } } },
 	{ "show", MM_READ, false, "everything known about one model", { NAME("name", "model") } },
 	{ "near", MM_READ, false, "nearest relatives of a model, nearest first",
-		{ NAME("name", "model"), { .name = "k",
-						 .type = MM_ARG_INT,
-						 .min = 1,
-						 .max = 1e6,
-						 .help = "how many neighbours; default 10" } } },
+		{ NAME("name", "model"),
+			{ .name = "k",
+				.type = MM_ARG_INT,
+				.min = 1,
+				.max = 1e6,
+				.help = "how many neighbours; default 10" },
+			{ .name = "family", .type = MM_ARG_STR, .min = 1, .max = 256, .help = "of this family only" },
+			{ .name = "max_params",
+				.type = MM_ARG_NUM,
+				.min = 1,
+				.max = 1e18,
+				.help = "at most so many parameters" },
+			FLAG("smaller", "with fewer parameters than the model itself") } },
 	{ "dist", MM_READ, false, "distance of two models", { NAME("a", "one model"), NAME("b", "the other model") } },
-	{ "map", MM_READ, false, "places of all models in an epoch", { EPOCH } },
+	{ "map", MM_READ, false, "places of all models in an epoch", { EPOCH, METHOD } },
 	{ "epochs", MM_READ, false, "the map epochs there are", { { 0 } } },
 	{ "queue", MM_READ, false, "what waits, runs or failed, and why",
 		{ FLAG("all", "finished and cancelled jobs too") } },
@@ -50,7 +63,7 @@ const struct mm_cmd mm_cmds[] = {
 			  .required = true,
 			  .choices = "vectors|names|coords",
 			  .help = "what to export" },
-			EPOCH } },
+			EPOCH, METHOD } },
 	{ "events_since", MM_READ, false, "events after `seq` of the run `boot`; without them only where we are",
 		{ { .name = "boot", .type = MM_ARG_STR, .min = 0, .max = 64, .help = "the daemon's run" },
 			{ .name = "seq", .type = MM_ARG_INT, .min = 0, .max = 9e15, .help = "last event seen" } } },

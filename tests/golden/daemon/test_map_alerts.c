@@ -175,6 +175,88 @@ static void test_nobody_moves(void **state)
 	zoo_close(&z);
 }
 
+/* Every method has all models, near ones near; new models find their place; a restart keeps them; bars and filters. */
+static void test_methods(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_err err;
+	static const char *const methods[] = { "pca", "mds", "tsne" };
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	d.cfg.map.refit_growth = 10;
+	rooms_start(&d);
+	for (size_t late = 0; late < 2; late++) { /* every fourth comes after the fit */
+		for (size_t i = 0; i < z.m.k; i++) {
+			json_t *t = json_object_get(z.truth, z.name[i]);
+			if ((i % 4 == 3) != (late == 1))
+				continue;
+			struct mm_model_entry *e = model_add(z.name[i], z.m.row[i], z.m.n);
+			e->rec.params = (uint64_t)json_integer_value(json_object_get(t, "params"));
+			e->rec.family = mm_strdup(str(t, "family"), &err);
+			arrive(&d, e);
+		}
+		if (!late)
+			refit(&d);
+	}
+	json_t *before[3], *lay = json_object_get(d.map->epoch.info, "layouts");
+	for (size_t w = 0; w < 3; w++) {
+		json_t *q = json_object_get(lay, methods[w]);
+		assert_true(num(q, "trustworthiness") > 0.75 && num(q, "knn_recall") > 0.55);
+		before[w] = points(&d, json_pack("{s:s}", "method", methods[w]));
+		assert_int_equal(json_object_size(before[w]), z.m.k);
+		/* a model that came after the fit lies beside its near-copy */
+		json_t *x = json_object_get(before[w], "llama-a-mix-code-025"), *p;
+		json_t *y = json_object_get(before[w], "llama-a-mix-code-050");
+		double wide = 0;
+		const char *name;
+		json_object_foreach (before[w], name, p)
+			wide = fmax(wide, fabs(num(p, "x") - num(x, "x")));
+		assert_true(hypot(num(x, "x") - num(y, "x"), num(x, "y") - num(y, "y")) < 0.2 * wide);
+	}
+	rooms_stop(&d);
+	rooms_start(&d);
+	settle_down(&d);
+	for (size_t w = 0; w < 3; w++) {
+		json_t *after = points(&d, json_pack("{s:s}", "method", methods[w]));
+		assert_int_equal(json_object_size(after), z.m.k);
+		assert_true(moved(before[w], after) < 1e-3); /* placed again from distances in f32 */
+		json_decref(after);
+		json_decref(before[w]);
+	}
+	json_t *r = ask(&d, mm_cmd_map, json_pack("{s:s}", "method", "umap"), NULL);
+	assert_non_null(json_object_get(r, "error"));
+	json_decref(r);
+	r = ask(&d, mm_cmd_map, json_pack("{s:s}", "method", "tsne"), NULL);
+	assert_string_equal(str(r, "method"), "tsne");
+	json_decref(r);
+	/* error bars: the value inside, five domains, each with its own */
+	r = ask(&d, mm_cmd_dist, json_pack("{s:s, s:s}", "a", "llama-a", "b", "llama-a-code"), NULL);
+	json_t *iv = json_object_get(r, "interval_bits_per_byte"), *dom = json_object_get(r, "domains"), *o;
+	double kl = num(r, "kl_bits_per_byte");
+	size_t i, n = 0;
+	assert_true(json_number_value(json_array_get(iv, 0)) < kl && kl < json_number_value(json_array_get(iv, 1)));
+	assert_true(num(r, "stderr_bits_per_byte") > 0 && num(r, "stderr_bits_per_byte") < 0.3 * kl);
+	assert_int_equal(json_array_size(dom), 5);
+	json_array_foreach (dom, i, o)
+		n += (size_t)num(o, "texts");
+	assert_int_equal(n, z.m.n);
+	json_decref(r);
+	r = ask(&d, mm_cmd_near,
+		json_pack("{s:s, s:i, s:s, s:b}", "name", "llama-a-code", "k", 50, "family", "gpt2", "smaller", 1),
+		NULL);
+	assert_int_equal(json_array_size(json_object_get(r, "neighbours")), 3);
+	json_decref(r);
+	r = ask(&d, mm_cmd_near, json_pack("{s:s, s:f}", "name", "llama-a-code", "max_params", 5.0), NULL);
+	json_array_foreach (json_object_get(r, "neighbours"), i, o)
+		assert_true(num(o, "params") <= 5);
+	json_decref(r);
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
 static void test_export(void **state)
 {
 	(void)state;
@@ -477,6 +559,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_orders),
 		cmocka_unit_test(test_nobody_moves),
+		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_export),
 		cmocka_unit_test(test_rescored),
 		cmocka_unit_test(test_life),

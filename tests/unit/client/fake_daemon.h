@@ -77,7 +77,7 @@ static json_t *srv_body(struct srv *s, const char *cmd, const json_t *q, struct 
 			    "\"reason\":\"truncated: 12 bytes are missing\"},{\"name\":\"old\",\"state\":\"gone\"}]}" },
 		{ "near",
 			"{\"model\":\"neox-a\",\"neighbours\":[{\"name\":\"bard-mini\",\"kl_bits_per_byte\":0.0123456,"
-			"\"kl_bits_per_byte_se\":0.0002,\"kl_nats_per_text\":4.3},{\"name\":\"far\",\"kl_bits_per_"
+			"\"stderr_bits_per_byte\":0.0002,\"kl_nats_per_text\":4.3},{\"name\":\"far\",\"kl_bits_per_"
 			"byte\":1.5,"
 			"\"kl_nats_per_text\":530.1}]}" },
 		{ "dist", "{\"a\":\"neox-a\",\"b\":\"bard-mini\",\"kl_bits_per_byte\":0.0123456,\"kl_nats_per_text\":4."
