@@ -86,6 +86,28 @@ static void reorder(int32_t *cp, size_t n, int32_t *tmp)
 	}
 }
 
+/* Composes in place. U+11A7 is not a trailing consonant, though utf8proc takes it for one and drops it behind a
+ * syllable: nothing composes across it, so the parts around it are composed alone. */
+static int compose_parts(int32_t *cp, size_t *n)
+{
+	size_t out = 0, from = 0;
+	while (from < *n) {
+		size_t to = from;
+		utf8proc_ssize_t k;
+		while (to < *n && (cp[to] != 0x11a7 || to == from))
+			to++;
+		k = utf8proc_normalize_utf32(
+			cp + from, (utf8proc_ssize_t)(to - from), UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+		if (k < 0)
+			return -1;
+		memmove(cp + out, cp + from, (size_t)k * sizeof(*cp));
+		out += (size_t)k;
+		from = to;
+	}
+	*n = out;
+	return 0;
+}
+
 /* s..e in the form, appended to out */
 static int segment(struct tok_ctx *c, const uint8_t *s, const uint8_t *e, enum tok_nf form, struct mm_buf *out)
 {
@@ -115,13 +137,8 @@ static int segment(struct tok_ctx *c, const uint8_t *s, const uint8_t *e, enum t
 		return 0;
 	cp = (int32_t *)c->sym;
 	reorder(cp, n, cp + n);
-	if (compose) {
-		utf8proc_ssize_t k =
-			utf8proc_normalize_utf32(cp, (utf8proc_ssize_t)n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-		if (k < 0)
-			return mm_fail(c->err, MM_EINTERNAL, "composition");
-		n = (size_t)k;
-	}
+	if (compose && compose_parts(cp, &n))
+		return mm_fail(c->err, MM_EINTERNAL, "composition");
 	for (size_t i = 0; i < n; i++) {
 		uint8_t u[4];
 		bytes = utf8proc_encode_char(cp[i], u);
