@@ -1,4 +1,4 @@
-/* naive_mla.h: deepseek_v2, deepseek_v3 and gpt_oss from their definitions; see naive.h. */
+/* naive_mla.h: deepseek_v2, deepseek_v3 and gpt_oss from their definitions; see naive_core.h. */
 #ifndef NAIVE_MLA_H
 #define NAIVE_MLA_H
 

@@ -1,9 +1,10 @@
-/* naive_ssm.h: mamba, falcon_mamba, mamba2, falcon_h1, rwkv, recurrent_gemma, lfm2 from their definitions; see naive.h.
+/* naive_ssm.h: mamba, falcon_mamba, mamba2, falcon_h1, rwkv, recurrent_gemma, lfm2 from their definitions; see
+ * naive_core.h.
  */
 #ifndef NAIVE_SSM_H
 #define NAIVE_SSM_H
 
-#include "naive.h"
+#include "naive_core.h"
 
 static const char *str(const json_t *o, const char *key, const char *def)
 {

@@ -1,5 +1,6 @@
-/* test_recurrent.c: families with recurrences or latent attention against the second formulation (naive*.h) on random
- * checkpoints, many configurations each; and the same bits alone, packed in another order, and on one or two threads.
+/* test_recurrent.c: families with recurrences or latent attention against the second formulation (naive_core.h,
+ * naive_ssm.h, naive_mla.h) on random checkpoints, many configurations each; and the same bits alone, packed in another
+ * order, and on one or two threads.
  */
 #include "naive_mla.h"
 #include "naive_ssm.h"

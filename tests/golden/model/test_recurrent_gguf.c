@@ -1,7 +1,7 @@
 /* test_recurrent_gguf.c: the GGUF columns of families with recurrences or latent attention. A random checkpoint of the
- * second formulation (naive*.h) is written as the published converters write it (names, keys, folded factors, split and
- * stacked tensors) and must give the formulation's log-probs. The conversions below are written from the format's
- * description, not from the library. */
+ * second formulation (naive_core.h, naive_ssm.h, naive_mla.h) is written as the published converters write it (names,
+ * keys, folded factors, split and stacked tensors) and must give the formulation's log-probs. The conversions below are
+ * written from the format's description, not from the library. */
 #include "naive_mla.h"
 #include "naive_ssm.h"
 
