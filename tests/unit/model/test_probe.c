@@ -554,6 +554,29 @@ static void sample_knows_gguf(void **state)
 	}
 }
 
+/* Wherever memory runs out, the answer is that it did, or the right one: never a state that is not true. */
+static void out_of_memory(void **state)
+{
+	struct world *w = *state;
+	for (long n = 1; n < 10000000; n += n < 300 ? 1 : n / 8) {
+		struct mm_err err = { 0 };
+		mm_mem_fail_after(n);
+		json_t *j = mm_probe(w->m, w->dir, &err);
+		bool enough = mm_mem_count() < n;
+		mm_mem_fail_after(0);
+		if (!j)
+			assert_int_equal(err.code, MM_ENOMEM);
+		else if (strcmp(str(j, "state"), "ready") != 0)
+			fail_msg("after %ld: %s", n, json_dumps(j, 0));
+		json_decref(j);
+		if (enough) {
+			assert_non_null(j);
+			return;
+		}
+	}
+	fail();
+}
+
 #define WORLD(f) cmocka_unit_test_setup_teardown(f, world_new, world_free)
 int main(void)
 {
@@ -575,6 +598,7 @@ int main(void)
 		WORLD(any_byte_and_the_tokenizer_matter),
 		WORLD(mapped_and_read_are_the_same),
 		WORLD(sample_knows_other_dtypes),
+		WORLD(out_of_memory),
 		cmocka_unit_test(sample_knows_gguf),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
