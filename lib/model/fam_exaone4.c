@@ -30,6 +30,9 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	size_t every = json_is_integer(p) && json_integer_value(p) >= 0 ? (size_t)json_integer_value(p) : 4,
 	       len = text ? strlen(text) : 0;
 	bool found;
+	if (s->gguf &&
+		!mm_cfg_get(s, "attention.sliding_window")) /* the small ones have no window, and rope everywhere */
+		h->window = 0;
 	if (mm_setup_layers(s, err) || mm_setup_layer_types(s, -1, 0, &found, err))
 		return -1;
 	for (size_t l = 0; l < h->n_layer; l++) {
