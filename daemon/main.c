@@ -78,6 +78,12 @@ static int check_config(const char *path)
 		fprintf(stderr, "modelmapd: %s\n", err.text);
 		return 1;
 	}
+	/* True of this machine and user only, so no error: the file may be meant for another. */
+	if (access(c.texts, R_OK))
+		fprintf(stderr, "modelmapd: warning: texts %s cannot be read\n", c.texts);
+	for (size_t i = 0; i < c.watch.n_dirs; i++)
+		if (access(c.watch.dirs[i], R_OK | X_OK))
+			fprintf(stderr, "modelmapd: warning: watch.dirs: %s cannot be read\n", c.watch.dirs[i]);
 	mm_config_free(&c);
 	printf("%s: fine\n", path);
 	return 0;

@@ -24,7 +24,7 @@ grep -q '^ExecStart=/usr/bin/modelmapd --config /etc/modelmapd/modelmapd.yaml' "
 	fail "ExecStart"
 [ "$(stat -c %a "$tmp/pkg/usr/bin/modelmapd")" = 755 ] || fail "mode of modelmapd"
 "$tmp/pkg/usr/bin/modelmapd" --version | grep -q '^modelmapd [0-9]' || fail "the installed program does not run"
-"$tmp/pkg/usr/bin/modelmapd" --check-config "$tmp/pkg/etc/modelmapd/modelmapd.yaml" >/dev/null || fail "the installed settings"
+"$tmp/pkg/usr/bin/modelmapd" --check-config "$tmp/pkg/etc/modelmapd/modelmapd.yaml" >/dev/null 2>&1 || fail "the installed settings"
 cmp -s "$tmp/pkg/etc/modelmapd/modelmapd.yaml" <("$tmp/pkg/usr/bin/modelmapd" --dump-defaults) || fail "settings are not the defaults"
 
 # ---- again over an edited configuration ----
