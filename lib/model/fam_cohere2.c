@@ -15,7 +15,7 @@ static const struct mm_hp_row hp[] = {
 	MM_NUM(norm_eps, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-5),
 	MM_SIZE0(d_head, NULL, NULL, 0),
 	MM_SIZE0(window, "sliding_window", "attention.sliding_window", 4096),
-	MM_SIZE(xs[0], "sliding_window_pattern|_sliding_window_pattern", NULL, 4),
+	MM_SIZE(xs[0], "sliding_window_pattern", NULL, 4),
 	MM_NUM(mult_logit, "logit_scale", "logit_scale", 0.0625),
 	MM_SETB(shared_norm, 1),
 	MM_BOOL(bias_qkv, "attention_bias", NULL, 0),

@@ -21,7 +21,7 @@ static const struct mm_hp_row hp[] = {
 	MM_NUM(xf[1], "rope_parameters.sliding_attention.rope_theta|rope_local_base_freq", NULL, 10000),
 	MM_NUM0(softcap_logit, "final_logit_softcapping", "final_logit_softcapping", 0),
 	MM_SIZE0(window, "sliding_window", "attention.sliding_window", 4096),
-	MM_SIZE(xs[0], "sliding_window_pattern|_sliding_window_pattern", NULL, 6),
+	MM_SIZE(xs[0], "sliding_window_pattern", NULL, 6),
 	MM_SETB(norm_plus1, 1),
 	MM_SETB(post_norms, 1),
 	MM_SETB(qk_norm, 1),

@@ -111,7 +111,7 @@ int mm_w_read(const struct mm_model *m, size_t l, enum mm_slot slot, size_t e, s
 	int rc = v.transposed ? read_transposed(m, &v, row0, n, dst, err)
 		 : v.row->flags & MM_W_MXFP4
 			 ? mm_mxfp4_read(m->ck, v.t, v.first + (uint64_t)row0 * v.cols, n * v.cols, dst, err)
-			      : mm_ckpt_read(m->ck, v.t, v.first + (uint64_t)row0 * v.cols, n * v.cols, dst, err);
+			 : mm_ckpt_read(m->ck, v.t, v.first + (uint64_t)row0 * v.cols, n * v.cols, dst, err);
 	if (rc)
 		return mm_wrap(err, "tensor %s", v.t->name);
 	if (finite_check(&v, dst, n * v.cols, err))
@@ -154,6 +154,12 @@ int mm_w_vec(const struct mm_model *m, size_t l, enum mm_slot slot, float **out,
 struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias, size_t e,
 	struct mm_err *err)
 {
+	return mm_w_lin_as(m, l, w, bias, e, m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
+}
+
+struct mm_lin *mm_w_lin_as(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias,
+	size_t e, enum mm_dtype compute, struct mm_err *err)
+{
 	size_t n_out = 0, n_in = 0, row = 0, n;
 	struct mm_lin *lin = NULL;
 	float *all = NULL, *b = NULL;
@@ -178,7 +184,7 @@ struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *
 			goto out;
 		row += r;
 	}
-	lin = mm_lin_new(n_out, n_in, all, has_bias ? b : NULL, m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
+	lin = mm_lin_new(n_out, n_in, all, has_bias ? b : NULL, compute, err);
 out:
 	mm_free(all);
 	mm_free(b);

@@ -420,11 +420,12 @@ enum mm_slot {
 	MM_W_COUNT
 };
 enum {
-	MM_W_OPT = 1,	/* may be absent */
-	MM_W_T = 2,	/* HF file holds [in, out] (Conv1D); dims in the row are as stored in the HF file */
-	MM_W_PLUS1 = 4, /* HF: 1 is added on reading (also done for norm slots when hp->norm_plus1) */
-	MM_W_TIED = 8,	/* not looked for when hp->tie */
-	MM_W_MXFP4 = 16, /* HF: four-bit groups in NAME_blocks (this tensor) and NAME_scales; dims in the row are the matrix's */
+	MM_W_OPT = 1,	 /* may be absent */
+	MM_W_T = 2,	 /* HF file holds [in, out] (Conv1D); dims in the row are as stored in the HF file */
+	MM_W_PLUS1 = 4,	 /* HF: 1 is added on reading (also done for norm slots when hp->norm_plus1) */
+	MM_W_TIED = 8,	 /* not looked for when hp->tie */
+	MM_W_MXFP4 = 16, /* HF: four-bit groups in NAME_blocks (this tensor) and NAME_scales; dims in the row are the
+			    matrix's */
 };
 struct mm_w_row {
 	uint8_t slot, flags;
@@ -542,8 +543,8 @@ size_t mm_rope_key(const struct mm_rope *r, size_t n_seq);
 /* ---- gguf_hints.c: what GGUF does not say in keys ---- */
 
 struct mm_bind;
-/* GGUF's own defaults for absent keys; biases that config.json has a key for and GGUF has not: on when layer 0 has them.
- * Runs before setup(). */
+/* GGUF's own defaults for absent keys; biases that config.json has a key for and GGUF has not: on when layer 0 has
+ * them. Runs before setup(). */
 void mm_gguf_hints(struct mm_setup *s);
 /* Every tensor of a GGUF file has its place, or the file is refused: it may be a variant we do not know. */
 int mm_gguf_all_used(const struct mm_bind *b, const struct mm_family *fam, const struct mm_ckpt *ck,
@@ -582,6 +583,10 @@ int mm_w_vec(const struct mm_model *m, size_t l, enum mm_slot slot, float **out,
  * be absent). */
 struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias, size_t e,
 	struct mm_err *err) MM_MUST_CHECK;
+
+/* The same with a given arithmetic: routers choose, so they stay exact under bf16. */
+struct mm_lin *mm_w_lin_as(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias,
+	size_t e, enum mm_dtype compute, struct mm_err *err) MM_MUST_CHECK;
 
 struct mm_norm {
 	enum mm_norm_kind kind;
@@ -654,7 +659,7 @@ struct mm_pass { /* one batch on its way through the layers */
 	size_t ld_qkv;
 	float *att;   /* [n_row, n_head * d_head_v] */
 	float *y, *z; /* [n_row, n_embd] each, only for families with mixer */
-	float *mix;	/* what mixers work in, kept from layer to layer: mm_pass_mix */
+	float *mix;   /* what mixers work in, kept from layer to layer: mm_pass_mix */
 	size_t n_mix;
 	float **work; /* [n_thread][n_work] scratch of each thread */
 	size_t n_work, n_thread;

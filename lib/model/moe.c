@@ -50,7 +50,8 @@ out:
 static int expert_load(const struct mm_model *m, size_t l, size_t e, struct mm_moe *x, struct mm_err *err)
 {
 	const enum mm_slot two[] = { MM_W_EGATE, MM_W_EUP, MM_W_COUNT }, one[] = { MM_W_EGATE_UP, MM_W_COUNT };
-	const enum mm_slot one_b[] = { MM_W_EGATE_UP_B }, two_b[] = { MM_W_EGATE_B, MM_W_EUP_B }, up[] = { MM_W_EUP, MM_W_COUNT };
+	const enum mm_slot one_b[] = { MM_W_EGATE_UP_B }, two_b[] = { MM_W_EGATE_B, MM_W_EUP_B },
+			   up[] = { MM_W_EUP, MM_W_COUNT };
 	const enum mm_slot down[] = { MM_W_EDOWN, MM_W_COUNT }, down_b[] = { MM_W_EDOWN_B };
 	if (m->hp.moe_interleaved && mm_w_get(m, l, MM_W_EGATE_UP))
 		x->gate_up[e] = lin_interleaved(m, l, e, err);
@@ -75,7 +76,7 @@ int mm_moe_load(const struct mm_model *m, size_t l, struct mm_moe **out, struct 
 	x->n_used = m->hp.n_expert_used;
 	x->gate_up = mm_calloc(x->n_expert, sizeof(*x->gate_up), err);
 	x->down = x->gate_up ? mm_calloc(x->n_expert, sizeof(*x->down), err) : NULL;
-	if (!x->down || !(x->router = mm_w_lin(m, l, router, router_b, 0, err)) ||
+	if (!x->down || !(x->router = mm_w_lin_as(m, l, router, router_b, 0, MM_F32, err)) ||
 		mm_w_vec(m, l, MM_W_ROUTER_SEL, &x->select, err))
 		return -1;
 	for (size_t e = 0; e < x->n_expert; e++)
@@ -84,7 +85,7 @@ int mm_moe_load(const struct mm_model *m, size_t l, struct mm_moe **out, struct 
 	if (mm_w_get(m, l, MM_W_SDOWN) && (!(x->s_gate_up = mm_w_lin(m, l, s_in, NULL, 0, err)) ||
 						  !(x->s_down = mm_w_lin(m, l, s_down, NULL, 0, err))))
 		return -1;
-	if (mm_w_get(m, l, MM_W_SROUTER) && !(x->s_router = mm_w_lin(m, l, s_gate, NULL, 0, err)))
+	if (mm_w_get(m, l, MM_W_SROUTER) && !(x->s_router = mm_w_lin_as(m, l, s_gate, NULL, 0, MM_F32, err)))
 		return -1;
 	return 0;
 }
