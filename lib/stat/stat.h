@@ -326,4 +326,20 @@ struct mm_leg { /* from one checkpoint to the next */
 /* seq[n]: models of a run in the order of their steps; out[n - 1]. Returns the path length, the sum of sqrt(two_kl). */
 double mm_trajectory(const struct mm_tri *t, const uint32_t *seq, const int64_t *step, size_t n, struct mm_leg *out);
 
+/* ---- select.c: fewer texts ---- */
+
+enum mm_select { MM_SELECT_UNIFORM, MM_SELECT_LENGTH, MM_SELECT_KL };
+/* Probability of each text, p[n], sums to 1: uniform, by the squared length of its column of centred log-likelihoods, or by
+ * what makes the mean squared error of two_kl over all pairs smallest. */
+int mm_select_weights(const struct mm_mat *m, double clip, enum mm_select how, double *p, struct mm_err *err) MM_MUST_CHECK;
+/* Draws with replacement until `want` different texts are there (want <= number of texts with p > 0): index[*got] ascending and
+ * the weights that make sums over them stand for sums over all. */
+int mm_select_draw(const double *p, size_t n, size_t want, uint64_t seed, uint32_t *index, double *weight, size_t *got,
+	struct mm_err *err) MM_MUST_CHECK;
+/* two_kl estimated on the selected texts of two full rows. */
+double mm_dist_weighted(const float *x, const float *y, const uint32_t *index, const double *weight, size_t n, double clip);
+/* Root mean square of the relative error of two_kl over (at most max_pairs) pairs of the rows, against all texts. */
+int mm_select_error(const struct mm_mat *m, double clip, const uint32_t *index, const double *weight, size_t n, size_t max_pairs,
+	double *out, struct mm_err *err) MM_MUST_CHECK;
+
 #endif
