@@ -23,20 +23,21 @@ struct pair {
 	size_t n_shape;
 };
 
-#define B "blk.#."
-#define L "model.layers.#."
-#define COMMON                                                                                                         \
+#define B      "blk.#."
+#define L      "model.layers.#."
+#define COMMON COMMON_OF(2)
+#define COMMON_OF(layers)                                                                                              \
 	{ "context_length", NULL, 64, false }, { "embedding_length", NULL, EMBD, false },                              \
-		{ "block_count", NULL, 2, false }, { "feed_forward_length", NULL, FF, false },                         \
+		{ "block_count", NULL, layers, false }, { "feed_forward_length", NULL, FF, false },                    \
 		{ "attention.head_count", NULL, HEADS, false },                                                        \
 	{                                                                                                              \
 		"attention.head_count_kv", NULL, KV, false                                                             \
 	}
-#define CONFIG(type, ...)                                                                                              \
-	"{\"model_type\":\"" type                                                                                      \
-	"\",\"hidden_size\":32,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"           \
-	"\"intermediate_size\":48,\"vocab_size\":64,\"max_position_embeddings\":64,\"rope_theta\":10000.0,\"tie_word_" \
-	"embeddings\":false," __VA_ARGS__ "}"
+#define CONFIG(type, ...) CONFIG_OF(type, "2", __VA_ARGS__)
+#define CONFIG_OF(type, layers, ...)                                                                                   \
+	"{\"model_type\":\"" type "\",\"hidden_size\":32,\"num_hidden_layers\":" layers                                \
+	",\"num_attention_heads\":4,\"num_key_value_heads\":2,\"intermediate_size\":48,\"vocab_size\":64,\"max_"       \
+	"position_embeddings\":64,\"rope_theta\":10000.0,\"tie_word_embeddings\":false," __VA_ARGS__ "}"
 #define ENDS_S                                                                                                         \
 	{ "model.embed_tokens.weight", { VOCAB, EMBD } },                                                              \
 	{                                                                                                              \
@@ -246,9 +247,73 @@ static const struct key olmo_keys[] = { COMMON, LN, { "rope.freq_base", NULL, 10
 static const struct shape olmo_shapes[] = { ENDS_S, ATTN_S, FFN_S };
 static const struct rename olmo_names[] = { ENDS_N, ATTN_N(PERMUTE_Q, PERMUTE_K), FFN_N };
 
-#define CASE(name_, arch_, kv_, t, s, n, experts)                                                                      \
+/* glm4: norms before and after each branch, gate and up in one tensor, biases */
+#define BIAS_S                                                                                                         \
+	{ L "self_attn.q_proj.bias", { HEADS * D } }, { L "self_attn.k_proj.bias", { KV * D } },                       \
 	{                                                                                                              \
-		name_, arch_, 2, experts, HEADS, kv_, t, MM_COUNT(t), n, MM_COUNT(n), 0, 0                             \
+		L "self_attn.v_proj.bias",                                                                             \
+		{                                                                                                      \
+			KV *D                                                                                          \
+		}                                                                                                      \
+	}
+#define BIAS_N                                                                                                         \
+	{ L "self_attn.q_proj.bias", B "attn_q.bias", PLAIN }, { L "self_attn.k_proj.bias", B "attn_k.bias", PLAIN },  \
+	{                                                                                                              \
+		L "self_attn.v_proj.bias", B "attn_v.bias", PLAIN                                                      \
+	}
+static const struct key glm4_keys[] = { COMMON, RMS, { "rope.freq_base", NULL, 10000, true },
+	{ "rope.dimension_count", NULL, 4, false } };
+static const struct shape glm4_shapes[] = { ENDS_S, NORMS_S, ATTN_S, BIAS_S,
+	{ L "post_self_attn_layernorm.weight", { EMBD } }, { L "post_mlp_layernorm.weight", { EMBD } },
+	{ L "mlp.gate_up_proj.weight", { 2 * FF, EMBD } }, { L "mlp.down_proj.weight", { EMBD, FF } } };
+static const struct rename glm4_names[] = { ENDS_N, NORMS_N, ATTN_N(PLAIN, PLAIN), BIAS_N,
+	{ L "post_self_attn_layernorm.weight", B "post_attention_norm.weight", PLAIN },
+	{ L "post_mlp_layernorm.weight", B "post_ffw_norm.weight", PLAIN },
+	{ L "mlp.gate_up_proj.weight", B "ffn_up.weight", PLAIN },
+	{ L "mlp.down_proj.weight", B "ffn_down.weight", PLAIN } };
+
+/* cohere2: every fourth layer sees all and has no positions; not stored */
+static const struct key cohere2_keys[] = { COMMON_OF(4), LN, { "rope.freq_base", NULL, 10000, true },
+	{ "logit_scale", NULL, 0.25, true }, { "attention.sliding_window", NULL, 8, false },
+	{ "rope.dimension_count", NULL, 8, false } };
+static const struct shape cohere2_shapes[] = { { "model.embed_tokens.weight", { VOCAB, EMBD } },
+	{ "model.norm.weight", { EMBD } }, { L "input_layernorm.weight", { EMBD } }, ATTN_S, FFN_S };
+static const struct rename cohere2_names[] = { { "model.embed_tokens.weight", "token_embd.weight", PLAIN },
+	{ "model.norm.weight", "output_norm.weight", PLAIN },
+	{ L "input_layernorm.weight", B "attn_norm.weight", PLAIN }, ATTN_N(PLAIN, PLAIN), FFN_N };
+
+/* exaone4: norms only behind the branches, q and k normalised, every fourth layer without positions where there is a
+ * window */
+static const struct key exaone4_keys[] = { COMMON_OF(4), RMS, { "rope.freq_base", NULL, 10000, true },
+	{ "attention.sliding_window", NULL, 8, false } };
+static const struct key exaone4_small_keys[] = { COMMON_OF(4), RMS, { "rope.freq_base", NULL, 10000, true } };
+static const struct shape exaone4_shapes[] = { ENDS_S, ATTN_S, FFN_S, { "model.norm.weight", { EMBD } },
+	{ L "post_attention_layernorm.weight", { EMBD } }, { L "post_feedforward_layernorm.weight", { EMBD } },
+	{ L "self_attn.q_norm.weight", { D } }, { L "self_attn.k_norm.weight", { D } } };
+static const struct rename exaone4_names[] = { ENDS_N, ATTN_N(PLAIN, PLAIN), FFN_N,
+	{ "model.norm.weight", "output_norm.weight", PLAIN },
+	{ L "post_attention_layernorm.weight", B "post_attention_norm.weight", PLAIN },
+	{ L "post_feedforward_layernorm.weight", B "post_ffw_norm.weight", PLAIN },
+	{ L "self_attn.q_norm.weight", B "attn_q_norm.weight", PLAIN },
+	{ L "self_attn.k_norm.weight", B "attn_k_norm.weight", PLAIN } };
+
+/* smollm3: llama without positions in every fourth layer */
+static const struct key smollm3_keys[] = { COMMON_OF(4), RMS, { "rope.freq_base", NULL, 10000, true } };
+
+/* hunyuan: q and k normalised after the rotation; alpha is worked into the base */
+static const struct key hunyuan_keys[] = { COMMON, RMS, { "rope.freq_base", NULL, 1842015.7493201927, true },
+	{ "attention.key_length", NULL, 8, false },
+	{ "attention.value_length", NULL, 8, false } }; /* 10000 * 50^(8 / 6) */
+static const struct shape hunyuan_shapes[] = { ENDS_S, NORMS_S, ATTN_S, FFN_S,
+	{ L "self_attn.query_layernorm.weight", { D } }, { L "self_attn.key_layernorm.weight", { D } } };
+static const struct rename hunyuan_names[] = { ENDS_N, NORMS_N, ATTN_N(PLAIN, PLAIN), FFN_N,
+	{ L "self_attn.query_layernorm.weight", B "attn_q_norm.weight", PLAIN },
+	{ L "self_attn.key_layernorm.weight", B "attn_k_norm.weight", PLAIN } };
+
+#define CASE(name_, arch_, kv_, t, s, n, experts) CASE_OF(2, name_, arch_, kv_, t, s, n, experts)
+#define CASE_OF(layers, name_, arch_, kv_, t, s, n, experts)                                                           \
+	{                                                                                                              \
+		name_, arch_, layers, experts, HEADS, kv_, t, MM_COUNT(t), n, MM_COUNT(n), 0, 0                        \
 	}
 #define SHAPES(s) s, MM_COUNT(s)
 static const struct pair pairs[] = {
@@ -287,6 +352,33 @@ static const struct pair pairs[] = {
 		CONFIG("qwen3_moe", "\"rms_norm_eps\":1e-5,\"head_dim\":16,\"num_experts\":3,\"num_experts_per_tok\":2,"
 				    "\"moe_intermediate_size\":24,\"norm_topk_prob\":true,\"decoder_sparse_step\":1"),
 		SHAPES(qwen3moe_shapes) },
+	{ CASE("glm4", "glm4", KV, glm4_keys, glm4_shapes, glm4_names, 0),
+		CONFIG("glm4",
+			"\"rms_norm_eps\":1e-5,\"head_dim\":8,\"partial_rotary_factor\":0.5,\"attention_bias\":true"),
+		SHAPES(glm4_shapes) },
+	{ CASE_OF(4, "cohere2", "cohere2", KV, cohere2_keys, cohere2_shapes, cohere2_names, 0),
+		"{\"model_type\":\"cohere2\",\"hidden_size\":32,\"num_hidden_layers\":4,\"num_attention_heads\":4,"
+		"\"num_key_value_heads\":2,\"intermediate_size\":48,\"vocab_size\":64,"
+		"\"max_position_embeddings\":64,\"rope_theta\":10000.0,\"head_dim\":8,\"logit_scale\":0.25,\"layer_"
+		"norm_eps\":1e-5,\"sliding_window\":8,\"sliding_window_pattern\":4}",
+		SHAPES(cohere2_shapes) },
+	{ CASE_OF(4, "exaone4 32B", "exaone4", KV, exaone4_keys, exaone4_shapes, exaone4_names, 0),
+		CONFIG_OF("exaone4", "4",
+			"\"rms_norm_eps\":1e-5,\"sliding_window\":8,\"sliding_window_pattern\":4,\"layer_types\":["
+			"\"sliding_attention\",\"sliding_attention\",\"sliding_attention\",\"full_attention\"]"),
+		SHAPES(exaone4_shapes) },
+	{ CASE_OF(4, "exaone4 1.2B", "exaone4", KV, exaone4_small_keys, exaone4_shapes, exaone4_names, 0),
+		CONFIG_OF("exaone4", "4",
+			"\"rms_norm_eps\":1e-5,\"sliding_window\":null,\"sliding_window_pattern\":null,\"layer_types\":"
+			"[\"full_attention\",\"full_attention\",\"full_attention\",\"full_attention\"]"),
+		SHAPES(exaone4_shapes) },
+	{ CASE_OF(4, "smollm3", "smollm3", KV, smollm3_keys, llama_shapes, llama_names, 0),
+		CONFIG_OF("smollm3", "4", "\"rms_norm_eps\":1e-5,\"no_rope_layer_interval\":4"), SHAPES(llama_shapes) },
+	{ CASE("hunyuan", "hunyuan-dense", KV, hunyuan_keys, hunyuan_shapes, hunyuan_names, 0),
+		CONFIG("hunyuan_v1_dense",
+			"\"rms_norm_eps\":1e-5,\"head_dim\":8,\"rope_scaling\":{\"type\":\"dynamic\",\"alpha\":50.0,"
+			"\"factor\":1.0,\"beta_fast\":32,\"beta_slow\":1,\"mscale\":1.0,\"mscale_all_dim\":1.0}"),
+		SHAPES(hunyuan_shapes) },
 	{ CASE("olmo clipped", "olmo", KV, olmo_keys, olmo_shapes, olmo_names, 0), CONFIG("olmo", "\"clip_qkv\":0.5"),
 		SHAPES(olmo_shapes) },
 };
@@ -321,7 +413,7 @@ static void make_checkpoint(const char *dir, const struct pair *p)
 	mm_rng_init(&rng, 17);
 	for (size_t i = 0; i < p->n_shape; i++) {
 		const char *hf = p->shape[i].hf;
-		size_t layers = strchr(hf, '#') ? 2 : 1;
+		size_t layers = strchr(hf, '#') ? p->c.n_layer : 1;
 		size_t many = !strchr(hf, '@')		  ? 1
 			      : p->c.n_expert		  ? p->c.n_expert
 			      : strstr(hf, "k_layernorm") ? KV
