@@ -1,5 +1,5 @@
-/* ctl_priv.h - what ctl.c, events.c and zap.c share: one ZeroMQ context, sockets bound with the right rights, and the pump
- * that reads an edge-triggered socket dry without keeping the loop from anything else. Loop thread only. */
+/* ctl_priv.h - what ctl.c, events.c and zap.c share: one ZeroMQ context, sockets bound with the right rights, and the
+ * pump that reads an edge-triggered socket dry without keeping the loop from anything else. Loop thread only. */
 #ifndef MM_CTL_PRIV_H
 #define MM_CTL_PRIV_H
 
