@@ -88,7 +88,7 @@ static void spectrum(size_t k, size_t n)
 	for (size_t s = 0; s < n; s++)
 		total += w[s];
 	for (size_t d = 0; d < 20; d++)
-		assert_close(p.ratio[d], w[n - 1 - d] / total, 1e-7);
+		assert_close(p.ratio[d], w[n - 1 - d] / total, d < 6 ? 1e-7 : 1e-5); /* beyond the axes: a few digits */
 	for (size_t d = 0; d < 6; d++) {
 		double norm = 0;
 		for (size_t i = 0; i < k; i++)
