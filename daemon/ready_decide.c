@@ -115,6 +115,8 @@ static int wait_for(
 	double left = d->cfg.watch.give_up - (double)(now - since);
 	if (was == MM_ST_NEVER_READY && !fresh)
 		left = 0;
+	if (!strcmp(code, "twin"))
+		left = LOOK_MAX_S; /* its files are whole: it waits for us */
 	enum mm_model_state st = left > 0 ? MM_ST_WAITING : MM_ST_NEVER_READY;
 	bool news = fresh || e->rec.gone || st != was || !same(e->rec.reason, text) ||
 		    !same(e->rec.reason_file, file) || e->rec.missing_bytes != missing;

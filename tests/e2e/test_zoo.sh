@@ -1,0 +1,65 @@
+#!/bin/bash
+# All models of the zoo through the daemon: vectors, nearest neighbours, copies and alerts against the zoo's own truth.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+zoo=$shared/zoo/dev
+[ -d "$zoo/models" ] || { echo "skip: ../shared/zoo not here"; exit 77; }
+e2e_begin zoo
+texts=$zoo/texts.jsonl
+give_up=5s
+e2e_config
+e2e_start
+(cd "$zoo/models" && cp -rL . "$models")
+chmod -R u+w "$models"
+n_all=$(wc -l <"$zoo/models.txt")
+
+done_all() {
+	e2e_alive || fail "the daemon died"
+	q "d['models']==38 and d['queue']['waiting']+d['queue']['queued']+d['queue']['running']==0" status
+}
+until_true "${LIMIT:-850}" "all models are scored" done_all
+
+mm export --vectors "$work/v.npy" --names "$work/v.txt" >/dev/null 2>&1 || fail "export"
+python3 "$tool" vectors "$work/v.npy" "$work/v.txt" "$zoo/loglik.npy" "$zoo/models.txt" 0.01 || fail "vectors"
+python3 "$tool" vectors "$work/v.npy" "$work/v.txt" "$zoo/loglik_anomaly.npy" "$zoo/models_anomaly.txt" 0.01 ||
+	fail "vectors of the anomalous models"
+[ "$(sort "$work/v.txt" | uniq -d | wc -l)" = 0 ] || fail "a model is there twice"
+q "len([m for m in d['models'] if m['state']=='scored' and m['on_map']])==$n_all+1" models || fail "not all are on the map"
+
+echo '{' >"$work/near.json"
+sep=
+while read -r name; do
+	printf '%s"%s": %s\n' "$sep" "$name" "$(mm --json near "$name" -k 40 |
+		python3 -c 'import json,sys; print(json.dumps([n["name"] for n in json.load(sys.stdin)["neighbours"]]))')"
+	sep=,
+done <"$zoo/models.txt" >>"$work/near.json"
+echo '}' >>"$work/near.json"
+python3 "$tool" near "$zoo/loglik.npy" "$zoo/models.txt" "$work/near.json" || fail "nearest neighbours"
+
+# Alerts: one each, of the right kind; the reason names what is wrong.
+alert() { # MODEL KIND TEXT
+	q "[a['kind'] for a in d['alerts'] if a['model']=='$1' and a['kind']!='isolated']==['$2']" alerts ||
+		fail "alerts of $1: $(mm alerts)"
+	q "any('$3' in a['message'] for a in d['alerts'] if a['model']=='$1')" alerts || fail "the alert of $1 lacks: $3"
+}
+alert llama-a-truncated never_ready model.safetensors
+alert qwen2-a-missing failed model.
+alert mistral-a-nan not_finite finite
+q "sorted(a['kind'] for a in d['alerts'] if a['kind']!='isolated')==['duplicate','failed','never_ready','not_finite']" alerts ||
+	fail "other alerts: $(mm alerts)"
+q "[a for a in d['alerts'] if a['kind']=='duplicate' and 'bard-mini' in a['message'] and 'neox-a-shakespeare' in a['message']]" \
+	alerts || fail "the duplicate"
+# Scored once: one of the two holds the vector.
+q "[m['same_as'] for m in d['models'] if m['name'] in ('bard-mini','neox-a-shakespeare')].count(None)==1" models ||
+	fail "the copy was scored too"
+q "[m for m in d['models'] if m['name']=='llama-a-run/checkpoint-400' and m['run']=='llama-a-run' and m['step']==400]" models ||
+	fail "run and step"
+e2e_stop
+# Another life finds the same and scores nothing.
+e2e_start
+until_true 60 "idle after a restart" done_all
+grep -c 'scoring, process' "$work/log" >"$work/count"
+[ "$(cat "$work/count")" -le 38 ] || fail "$(cat "$work/count") runs for 38 models"
+mm export --vectors "$work/v2.npy" --names "$work/v2.txt" >/dev/null 2>&1 || fail "export"
+cmp "$work/v.npy" "$work/v2.npy" || fail "other vectors after a restart"
+e2e_stop
