@@ -74,7 +74,7 @@ static enum mm_verdict file_trouble(
 	mm_hash_hex(r->quick, hex);
 	f->cause = mm_asprintf(
 		err, "%s:%s:%s", kind, r->reason_code ? r->reason_code : "", r->reason_file ? r->reason_file : "");
-	if (r->missing_bytes)
+	if (r->missing_bytes && !(r->reason && strstr(r->reason, "missing"))) /* said already? */
 		mm_format_size(r->missing_bytes, size, sizeof(size));
 	const char *reason = r->reason ? r->reason : "no reason known";
 	bool names_file = !r->reason_file || strstr(reason, r->reason_file);
