@@ -57,7 +57,7 @@ until_true 60 "READY" heard READY=1
 heard "STATUS=0 models" || fail "no status with READY: $(cat "$work/heard")"
 pings() { [ "$(grep -c WATCHDOG=1 "$work/heard")" -ge "$1" ]; }
 until_true 30 "the watchdog is answered again and again" pings 5
-! grep -qz OPENBLAS_CORETYPE "/proc/$daemon/environ" || fail "OPENBLAS_CORETYPE is still there"
+! grep -qz OPENBLAS_CORETYPE=Nonsense "/proc/$daemon/environ" || fail "a wrong OPENBLAS_CORETYPE is still there"
 [ "$(cat "/proc/$daemon/comm")" = modelmapd ] || fail "its name is $(cat "/proc/$daemon/comm")"
 # SIGHUP, SIGTERM and SIGINT are blocked in every thread, those that libraries started before main too.
 for t in /proc/"$daemon"/task/*; do
