@@ -99,11 +99,13 @@ static const struct mm_opt *wants_value(const char *word)
 void mm_cli_complete(struct mm_cli *c)
 {
 	size_t at = c->n_word ? (size_t)strtoul(c->word[0], NULL, 10) : 0, n_plain = 0;
-	const char **w = c->word + 1, *part = at + 1 < c->n_word ? w[at] : "";
+	const char **w = c->word + 1, *part = "";
 	const struct mm_cli_cmd *cmd = NULL;
 	const struct mm_opt *value_of = NULL;
 	if (at < 1 || at >= c->n_word)
 		return;
+	if (at + 1 < c->n_word)
+		part = w[at];
 	for (size_t i = 1; i < at; i++) {
 		if (value_of) {
 			if (!strcmp(value_of->name, "socket"))
