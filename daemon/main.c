@@ -3,6 +3,7 @@
  * Exit status: 0 stopped when asked to, or the question was answered; 1 failure; 2 usage.
  */
 #include "daemon/daemon.h"
+#include "tensor/tensor.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -38,16 +39,16 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-/* OpenBLAS acts when the library is loaded, before main: it takes its kernels from OPENBLAS_CORETYPE (a name that does
- * not fit this processor crashes or gives other bits), and it starts threads, which have the signal mask that the
- * process was started with. A SIGHUP would go to one of them and kill the process. So: clean variables, blocked
+/* OpenBLAS acts when the library is loaded, before main: it takes its kernels from OPENBLAS_CORETYPE (see
+ * lib/tensor/cpu.c), and it starts threads, which have the signal mask that the process was started with. A SIGHUP would go to one of them and kill the process. So: the right variable, blocked
  * signals, and once more from the start; both outlast exec. Threads that ZeroMQ and OpenMP start inherit the mask too,
  * so that signals reach nobody but the loop's signalfd. */
 static void start_over_clean(char **argv)
 {
 	static const int blocked[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
 	sigset_t set, old;
-	bool clean = !getenv("OPENBLAS_CORETYPE");
+	const char *want = mm_blas_coretype(), *have = getenv("OPENBLAS_CORETYPE");
+	bool clean = want ? have && !strcmp(have, want) : !have;
 	sigemptyset(&set);
 	for (size_t i = 0; i < MM_COUNT(blocked); i++)
 		sigaddset(&set, blocked[i]);
@@ -58,7 +59,8 @@ static void start_over_clean(char **argv)
 	prctl(PR_SET_NAME, "modelmapd"); /* else ps shows "exe" the second time */
 	if (clean)
 		return;
-	unsetenv("OPENBLAS_CORETYPE");
+	if (want ? setenv("OPENBLAS_CORETYPE", want, 1) : unsetenv("OPENBLAS_CORETYPE"))
+		return;
 	execv("/proc/self/exe", argv);
 	mm_log(MM_LOG_WARN,
 		"cannot start over with signals blocked (is /proc there?): a signal may end the daemon at once");

@@ -1,8 +1,6 @@
 /* score_main.c - modelmap-score: scores one model in its own process.
- *
- * OpenBLAS chooses its kernels in its constructor, by CPU or by OPENBLAS_CORETYPE. A wrong value there halves it, and
- * for CPUs newer than itself it falls back to its oldest kernels. So the variable is set to what this CPU can do, and
- * the program executes itself once more, before anything else. */
+ * Libraries read some variables before main: when those are not what we want, the program sets them and executes itself
+ * once more (lib/tensor/cpu.c says why). */
 #include "daemon/score_priv.h"
 
 #include <signal.h>
@@ -14,29 +12,13 @@
 
 #define AGAIN "MODELMAP_SCORE_AGAIN"
 
-static const char *coretype(void)
-{
-#if defined(__x86_64__)
-	const char *s = getenv("ONEDNN_MAX_CPU_ISA");
-	bool wide = !s || !*s || !strncasecmp(s, "avx512", 6) || !strcasecmp(s, "all") || !strcasecmp(s, "default");
-	__builtin_cpu_init();
-	if (wide && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-		__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-		__builtin_cpu_supports("avx512cd"))
-		return "SkylakeX";
-	if ((wide || !strncasecmp(s, "avx2", 4)) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-		return "Haswell";
-#endif
-	return NULL;
-}
-
 /* Both libraries look at their variables in constructors, before main. Idle threads of OpenMP spin for milliseconds by
  * default, which costs whoever else wants the processor more than it brings us; after SPINS rounds they sleep. */
 #define SPINS "20000"
 
 static void environment_fix(char **argv)
 {
-	const char *want = coretype(), *have = getenv("OPENBLAS_CORETYPE");
+	const char *want = mm_blas_coretype(), *have = getenv("OPENBLAS_CORETYPE");
 	bool blas = want && !(have && !strcasecmp(have, want));
 	bool spin = !getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY");
 	if (getenv(AGAIN) || (!blas && !spin)) {

@@ -65,6 +65,11 @@ void mm_lin_rows(const struct mm_lin *lin, size_t n_row, const float *x, float *
 const char *mm_lin_kernel(enum mm_dtype compute); /* "onednn brgemm:avx512_core", "openblas SkylakeX" */
 bool mm_lin_can(enum mm_dtype compute);		  /* BF16: only where the CPU has it in hardware */
 
+/* ---- cpu.c ---- */
+
+/* Value for OPENBLAS_CORETYPE that fits this processor ("SkylakeX", "Haswell"); NULL: leave the choice to OpenBLAS. */
+const char *mm_blas_coretype(void);
+
 /* ---- ops.c: elementwise operations, norms, softmax; rows of floats, single-threaded, same bits on every instruction set ---- */
 
 enum mm_act {
