@@ -76,10 +76,11 @@ static int snapshot(struct mm_watch *w, struct mm_err *err)
 	return 0;
 }
 
+/* Whether the events' endpoint can be reached the way we came: a path from here, or tcp with the keys that we have. */
 static bool reachable(const struct mm_watch *w)
 {
-	bool ours_tcp = !strncmp(mm_conn_url(w->cli->conn), "tcp:", 4), theirs_ipc = !strncmp(w->endpoint, "ipc:", 4);
-	return *w->endpoint && !(ours_tcp && theirs_ipc && !w->cli->o.events) && !strstr(w->endpoint, "://0.0.0.0") &&
+	bool ours_tcp = !strncmp(mm_conn_url(w->cli->conn), "tcp:", 4), theirs_tcp = !strncmp(w->endpoint, "tcp:", 4);
+	return *w->endpoint && (ours_tcp == theirs_tcp || w->cli->o.events) && !strstr(w->endpoint, "://0.0.0.0") &&
 	       !strchr(w->endpoint, '*');
 }
 

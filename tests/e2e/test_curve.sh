@@ -63,4 +63,19 @@ until_true 30 "a broken list lets nobody in" nobody
 grep -q 'no client is let in' "$work/log" || fail "the log does not say so"
 mm status >/dev/null || fail "the local socket"
 e2e_stop
+
+# ---- events over tcp: the same keys; followed as they come ----
+printf '%s read reader\n' "$(cat "$work/reader.pub")" >"$work/keys"
+other=$(python3 -c "import socket; s=socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")
+sed -i "s|^events: .*|events: tcp://127.0.0.1:$other|" "$work/c.yaml"
+e2e_start
+"$bin/modelmap" --timeout 100s --socket "$url" --server-key "$work/server.pub" --key "$work/reader" --json watch \
+	>"$work/heard" 2>"$work/err" & # no function: the signal is for it
+watcher=$!
+heard() { mm rescore neox-a >/dev/null 2>&1; grep -q '"state":"running"' "$work/heard"; }
+until_true 60 "events over tcp" heard
+mm watch --until-idle --timeout 100s >/dev/null || fail "watch over ipc, events over tcp"
+kill "$watcher" 2>/dev/null
+e2e_stop
+wait "$watcher" 2>/dev/null
 echo "curve: only those of the list, only what they may"
