@@ -43,6 +43,7 @@ const struct mm_opt mm_cli_opts[] = {
 	{ "domain", 'd', MM_OPT_STR, OFF(domain), "NAME", 0, 0, NULL, "domain of all texts; default: by file type" },
 	{ "output", 'o', MM_OPT_STR, OFF(output), "FILE", 0, 0, "file", "where to write; default: standard output" },
 	{ "seed", 0, MM_OPT_INT, OFF(seed), "N", 0, 9e15, NULL, "of the random sample (1)" },
+	{ "bytes", 0, MM_OPT_INT, OFF(bytes), "N", 257, 1048576, NULL, "longest piece (1024)" },
 	{ "sample", 'n', MM_OPT_INT, OFF(n), "N", 1, 1e7, NULL, "how many texts to keep; default: all" },
 };
 const size_t mm_n_cli_opts = MM_COUNT(mm_cli_opts);
@@ -77,7 +78,7 @@ const struct mm_cli_cmd mm_cli_cmds[] = {
 	{ "export", "", "vectors, names and coordinates as files", 0, 0, "", LONG,
 		{ "vectors", "names", "coords", "epoch", "method" }, mm_run_export },
 	{ "texts", "build PATH... | check FILE", "make or check a text set", 2, MM_MAX_WORDS, "build|check file", 10,
-		{ "domain", "output", "seed", "sample" }, mm_run_texts },
+		{ "domain", "output", "seed", "sample", "bytes" }, mm_run_texts },
 	{ "keygen", "FILE", "make a key pair for tcp: secret to FILE, public printed", 1, 1, "file", 10, { "force" },
 		mm_run_keygen },
 	{ "call", "CMD [KEY=VALUE...]", "send any command of the protocol, print the JSON answer", 1, 16, "", 10, { 0 },

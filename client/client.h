@@ -111,7 +111,7 @@ struct mm_cli {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
 			*domain, *sort, *title, *kind, *method, *family, *max_params;
 		bool json, ascii, all, help, until_idle, once, force, no_labels, smaller;
-		int64_t k, seed, n, epoch, min_models;
+		int64_t k, seed, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
 	} o;
 };
@@ -245,6 +245,7 @@ struct mm_chunks {
 		uint64_t key; /* place in the sample */
 	} * chunk;
 	size_t n, cap;
+	size_t piece_max; /* bytes; 0: 1,024 */
 	char **domain;
 	size_t n_domain, cap_domain;
 	size_t n_file, n_binary, n_short, n_duplicate, n_line; /* files read, passed over; pieces too short or seen */
@@ -253,7 +254,7 @@ struct mm_chunks {
 };
 /* Adds a file, or all files below a directory (by name, hidden ones not). domain NULL: by the file's type. */
 int mm_chunks_add(struct mm_chunks *c, const char *path, const char *domain, struct mm_err *err) MM_MUST_CHECK;
-/* Cuts text at UTF-8 boundaries into pieces of at most 1,024 bytes; those of 256 bytes or less are left out. */
+/* Cuts text at UTF-8 boundaries into pieces of at most piece_max bytes; those of 256 bytes or less are left out. */
 int mm_chunks_cut(
 	struct mm_chunks *c, const char *text, size_t len, const char *domain, struct mm_err *err) MM_MUST_CHECK;
 /* Keeps a random sample of n (0: all), the same for the same seed whatever the order of the files, in random order. */

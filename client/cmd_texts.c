@@ -26,7 +26,7 @@ static int put_out(const struct mm_cli *c, const struct mm_buf *b, struct mm_err
 
 static int build(struct mm_cli *c, struct mm_err *err)
 {
-	struct mm_chunks k = { 0 };
+	struct mm_chunks k = { .piece_max = (size_t)c->o.bytes };
 	struct mm_buf out = { 0 };
 	int rc = 0;
 	for (size_t i = 1; i < c->n_word && !rc; i++)

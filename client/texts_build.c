@@ -1,9 +1,9 @@
 /* texts_build.c - text files, or JSONL with a string "text" a line, into a text set.
  *
- * As the paper does it: a document is cut from its start into pieces of at most 1,024 bytes, each at the end of a
- * character; a piece of 256 bytes or less (the end of a document, as a rule) is left out. The sample is drawn by rank:
- * a piece's key is the hash of seed and text, the n smallest keys stay, in their order. So the same seed and the same
- * texts give the same set, whatever the order of the files, and a text that comes twice counts once.
+ * As the paper does it: a document is cut from its start into pieces of at most 1,024 bytes (--bytes), each at the end
+ * of a character; a piece of 256 bytes or less (the end of a document, as a rule) is left out. The sample is drawn by
+ * rank: a piece's key is the hash of seed and text, the n smallest keys stay, in their order. So the same seed and the
+ * same texts give the same set, whatever the order of the files, and a text that comes twice counts once.
  */
 #include "client/client.h"
 
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PIECE_MAX 1024
+#define PIECE_MAX ((size_t)1024)
 #define PIECE_MIN 257 /* more than 256 */
 #define FILE_MAX  (UINT64_C(1) << 30)
 #define DEPTH_MAX 64
@@ -142,7 +142,7 @@ int mm_chunks_cut(struct mm_chunks *c, const char *text, size_t len, const char 
 	if (domain_index(c, domain, &d, err))
 		return -1;
 	for (size_t off = 0; off < len;) {
-		size_t n = MM_MIN(len - off, (size_t)PIECE_MAX);
+		size_t n = MM_MIN(len - off, c->piece_max ? c->piece_max : PIECE_MAX);
 		if (off + n < len)
 			while (n > 0 && ((unsigned char)text[off + n] & 0xC0) == 0x80)
 				n--; /* not into a character */
