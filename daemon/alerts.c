@@ -40,8 +40,11 @@ bool mm_alerts_anomaly_open(const struct mm_daemon *d, uint64_t model)
 {
 	for (size_t i = 0; d->alerts && i < d->alerts->n; i++) {
 		const struct mm_alert_rec *a = d->alerts->rec[i];
+		if (a->model != model ||
+			a->state == MM_ALERT_RESOLVED) /* nearly all: asked for every model at a refit */
+			continue;
 		const struct mm_alert_rule *r = mm_alert_rule_find(a->kind);
-		if (a->model == model && a->state != MM_ALERT_RESOLVED && r && r->anomaly)
+		if (r && r->anomaly)
 			return true;
 	}
 	return false;

@@ -20,11 +20,13 @@ struct refit {
 	double clip;
 	struct mm_tri tri;
 	struct mm_pca pca;
-	double *coord;	 /* [k, 3] */
-	double *alt;	 /* [MM_LAYOUT_COUNT][k, 2]; NULL: none */
-	json_t *layouts; /* what is known of each */
-	bool had_alt;	 /* keep: the epoch has the other layouts */
-	double *var;	 /* [k] */
+	double *coord;	      /* [k, 3] */
+	double *alt;	      /* [MM_LAYOUT_COUNT][k, 2]; NULL: none */
+	json_t *layouts;      /* what is known of each */
+	bool had_alt;	      /* keep: the epoch has the other layouts */
+	double *var;	      /* [k] */
+	float *nearest;	      /* [k] two_kl to the nearest other model */
+	uint32_t *nearest_at; /* [k] */
 	double origin[MM_MAP_DIMS];
 	double moved_p50, moved_p95;
 	size_t n_common;
@@ -131,6 +133,30 @@ static int keep_layouts(struct refit *r, const _Atomic bool *cancel)
 	return !l.alt || *cancel || mm_map_layout_others(&l, &r->err) ? -1 : 0;
 }
 
+/* On the worker too: at ten thousand models it is a walk over fifty million distances. */
+static int nearest_of_all(struct refit *r)
+{
+	r->nearest = mm_calloc(r->k, sizeof(*r->nearest), &r->err);
+	r->nearest_at = r->nearest ? mm_calloc(r->k, sizeof(*r->nearest_at), &r->err) : NULL;
+	if (!r->nearest_at)
+		return -1;
+	for (size_t i = 0; i < r->k; i++) {
+		r->nearest[i] = INFINITY;
+		for (size_t j = 0; j < i; j++) {
+			float d = r->tri.row[i][j];
+			if (d < r->nearest[i]) {
+				r->nearest[i] = d;
+				r->nearest_at[i] = (uint32_t)j;
+			}
+			if (d < r->nearest[j]) {
+				r->nearest[j] = d;
+				r->nearest_at[j] = (uint32_t)i;
+			}
+		}
+	}
+	return 0;
+}
+
 static int compute(struct refit *r, const _Atomic bool *cancel)
 {
 	const float **row = mm_calloc(r->k, sizeof(*row), &r->err);
@@ -143,6 +169,8 @@ static int compute(struct refit *r, const _Atomic bool *cancel)
 	if (!r->keep && mm_quantile(&fit, r->clip_q, &r->clip, &r->err))
 		goto out;
 	if (*cancel || mm_dist_matrix(&all, r->clip, &r->tri, &r->err))
+		goto out;
+	if (nearest_of_all(r))
 		goto out;
 	r->var = mm_calloc(r->k, sizeof(*r->var), &r->err);
 	r->coord = r->var ? mm_calloc(r->k * MM_MAP_DIMS, sizeof(*r->coord), &r->err) : NULL;
@@ -205,23 +233,24 @@ static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err
 		p->in_fit = r->keep && p->in_fit;
 		p->at = SIZE_MAX;
 	}
-	size_t n = 0;
+	size_t n = 0, n_changed = 0;
 	for (size_t i = 0; i < r->k; i++) {
 		const struct mm_model_entry *e = mm_reg_by_id(d, r->s[i].id);
 		struct mm_place *p = e ? e->map_state : NULL;
-		bool same = p && p->version == r->s[i].version;
-		if (!same) { /* its column must leave the later rows */
+		if (!p || p->version != r->s[i].version) { /* its column must leave the later rows */
 			for (size_t j = i + 1; j < r->k; j++)
 				r->tri.row[j][i] = INFINITY;
+			n_changed++;
 			continue;
 		}
 		p->at = n;
 		p->dist = r->tri.row[i];
 		r->tri.row[i] = NULL;
-		size_t w = 0; /* close the gaps that changed members left */
-		for (size_t j = 0; j < i; j++)
+		for (size_t j = 0, w = 0; n_changed && j < i; j++) /* close the gaps that changed members left */
 			if (isfinite(p->dist[j]))
 				p->dist[w++] = p->dist[j];
+		p->nearest = (double)r->nearest[i];
+		p->nearest_at = r->nearest_at[i];
 		p->placed = true;
 		p->in_fit = r->keep ? p->in_fit : r->s[i].fit;
 		p->var = r->var[i];
@@ -235,11 +264,14 @@ static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err
 	for (size_t i = 0; i < m->n; i++)
 		if (m->member[i]->at == SIZE_MAX) {
 			order[n] = m->member[i];
+			order[n]->nearest = INFINITY;
 			order[n]->at = n;
 			n++;
 		}
 	memcpy(m->member, order, n * sizeof(*order));
 	mm_free(order);
+	if (n_changed) /* rare: a model was scored again meanwhile */
+		mm_map_nearest_all(d);
 	return 0;
 }
 
@@ -266,10 +298,7 @@ static int take(struct mm_daemon *d, struct refit *r, struct mm_err *err)
 		memset(&r->pca, 0, sizeof(r->pca));
 		json_array_append(m->epochs, e.info);
 	}
-	if (swap_members(d, r, err))
-		return -1;
-	mm_map_nearest_all(d);
-	return 0;
+	return swap_members(d, r, err);
 }
 
 static void answer(struct mm_daemon *d, struct mm_waiter **list, const struct mm_err *why)
@@ -293,6 +322,8 @@ static void refit_free(struct refit *r)
 	mm_free(r->alt);
 	json_decref(r->layouts);
 	mm_free(r->var);
+	mm_free(r->nearest);
+	mm_free(r->nearest_at);
 	mm_free(r->s);
 	mm_free(r);
 }

@@ -291,38 +291,67 @@ static void test_export(void **state)
 	zoo_close(&z);
 }
 
-/* A vector that is replaced while a refit reads the old one; queries in between. */
+static void replace_vector(struct mm_daemon *d, size_t i, const float *row, size_t n)
+{
+	struct mm_err err;
+	float *new = mm_calloc(n, sizeof(float), &err), *old = reg[i]->loglik;
+	memcpy(new, row, n * sizeof(float));
+	reg[i]->loglik = new;
+	mm_map_retire(d, old);
+	mm_map_scored(d, reg[i]);
+}
+
+/* All distances of the first twelve; `is` says whose vector each has. */
+static void check_twelve(struct zoo *z, struct mm_daemon *d, const size_t *is)
+{
+	for (size_t i = 0; i < 12; i++) {
+		json_t *r = ask(d, mm_cmd_near, json_pack("{s:s, s:i}", "name", z->name[i], "k", 11), NULL), *p;
+		size_t j;
+		assert_int_equal(json_array_size(json_object_get(r, "neighbours")), 11);
+		json_array_foreach (json_object_get(r, "neighbours"), j, p) {
+			size_t o = zoo_index(z, str(p, "name"));
+			double want = mm_dist_pair(z->m.row[is[i]], z->m.row[is[o]], z->m.n, mm_map_clip(d));
+			near_rel(num(p, "kl_nats_per_text"), want / 2, 1e-6, 1e-9, str(p, "name"));
+		}
+		json_decref(r);
+	}
+}
+
+/* Vectors that are replaced, at rest and while a refit reads the old ones; queries in between. */
 static void test_rescored(void **state)
 {
 	(void)state;
 	struct zoo z;
 	struct mm_daemon d;
-	struct mm_err err;
+	size_t is[64];
 	zoo_open(&z);
 	daemon_new(&d, &z.texts);
+	d.cfg.map.refit_growth = 0;
 	rooms_start(&d);
+	for (size_t i = 0; i < z.m.k; i++)
+		is[i] = i;
 	for (size_t i = 0; i < 12; i++)
 		arrive(&d, model_add(z.name[i], z.m.row[i], z.m.n));
-	float *new = mm_calloc(z.m.n, sizeof(float), &err), *old = reg[3]->loglik;
-	memcpy(new, z.m.row[20], z.m.n * sizeof(float));
-	mm_map_pin(&d); /* as a refit on the worker would */
-	reg[3]->loglik = new;
-	mm_map_retire(&d, old);
-	assert_memory_equal(old, z.m.row[3], z.m.n * sizeof(float));
-	arrive(&d, reg[3]);
-	mm_map_unpin(&d);
-	for (size_t i = 0; i < 12; i++) {
-		if (i == 3)
-			continue;
-		json_t *r = ask(&d, mm_cmd_near, json_pack("{s:s, s:i}", "name", z.name[i], "k", 11), NULL), *p;
-		size_t j;
-		assert_int_equal(json_array_size(json_object_get(r, "neighbours")), 11);
-		json_array_foreach (json_object_get(r, "neighbours"), j, p) {
-			size_t o = zoo_index(&z, str(p, "name"));
-			double want = mm_dist_pair(z.m.row[i], z.m.row[o == 3 ? 20 : o], z.m.n, mm_map_clip(&d));
-			near_rel(num(p, "kl_nats_per_text"), want / 2, 1e-6, 1e-9, str(p, "name"));
-		}
-		json_decref(r);
+	is[3] = 20;
+	replace_vector(&d, 3, z.m.row[20], z.m.n);
+	check_twelve(&z, &d, is);
+	mm_map_refit(&d, 0);
+	assert_true(d.map->refit_running);
+	is[5] = 21;
+	replace_vector(&d, 5, z.m.row[21], z.m.n);
+	check_twelve(&z, &d, is);
+	assert_true(d.map->n_retired == 1); /* the old one waits for the refit */
+	settle_down(&d);
+	assert_true(d.map->n_retired == 0 && mm_map_epoch(&d) == 2);
+	check_twelve(&z, &d, is);
+	for (size_t i = 0; i < d.map->n; i++) {
+		const struct mm_place *p = d.map->member[i];
+		double best = INFINITY;
+		for (size_t j = 0; j < d.map->n; j++)
+			if (j != i)
+				best = fmin(best, mm_map_distance(&d, p, d.map->member[j]));
+		near_rel(p->nearest, best, 1e-6, 1e-9, p->e->rec.name);
+		assert_true(p->placed && p->at == i);
 	}
 	rooms_stop(&d);
 	daemon_free(&d);
