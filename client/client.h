@@ -22,6 +22,7 @@ enum mm_style { MM_PLAIN, MM_BOLD, MM_DIM, MM_RED, MM_GREEN, MM_YELLOW, MM_BLUE,
 
 /* fd: of the output; `color` is "auto", "always" or "never". Looks at NO_COLOR, TERM, COLUMNS, the locale. */
 void mm_term_init(struct mm_term *t, int fd, const char *color, bool ascii);
+void mm_term_resize(struct mm_term *t, int fd);			  /* looks at a terminal's size again */
 const char *mm_term_on(const struct mm_term *t, enum mm_style s); /* "" without colour */
 const char *mm_term_off(const struct mm_term *t, enum mm_style s);
 /* A name fit to be printed: control and direction characters, malformed bytes and, without UTF-8, everything beyond

@@ -22,19 +22,23 @@ static int env_int(const char *name, int dflt)
 
 void mm_term_init(struct mm_term *t, int fd, const char *color, bool ascii)
 {
-	struct winsize w = { 0 };
 	const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
 	setlocale(LC_CTYPE, "");
 	*t = (struct mm_term){ .tty = isatty(fd) == 1 };
 	bool dumb = !term || !*term || !strcmp(term, "dumb");
 	t->color = !strcmp(color, "always") || (!strcmp(color, "auto") && t->tty && !dumb && !(no && *no));
 	t->utf8 = !ascii && !strcmp(nl_langinfo(CODESET), "UTF-8");
+	t->width = env_int("COLUMNS", t->tty ? 80 : 0);
+	t->height = env_int("LINES", 24);
+	mm_term_resize(t, fd);
+}
+
+void mm_term_resize(struct mm_term *t, int fd)
+{
+	struct winsize w = { 0 };
 	if (t->tty && !ioctl(fd, TIOCGWINSZ, &w) && w.ws_col) {
 		t->width = w.ws_col;
 		t->height = w.ws_row ? w.ws_row : 24;
-	} else {
-		t->width = env_int("COLUMNS", t->tty ? 80 : 0);
-		t->height = env_int("LINES", 24);
 	}
 }
 

@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#define BAR 24
+#define BAR	   24
+#define BAR_NARROW 10
+#define NARROW	   70 /* columns below which the rate is left out */
 
 /* ---- running jobs ---- */
 
@@ -63,27 +66,32 @@ static void wipe(struct mm_watch *w)
 	w->dirty = true;
 }
 
-void mm_watch_paint(struct mm_watch *w)
+/* One line, never wider than the terminal: a wrapped one could not be painted over. */
+static void paint_job(struct mm_watch *w, const struct mm_watch_job *j)
 {
 	const struct mm_term *t = &w->cli->term;
-	if (t->tty && !w->cli->o.json && w->dirty) {
+	char bar[4 * BAR + 1], name[256], eta[32] = "", rate[48] = "";
+	int width = t->width ? t->width : 80, n = width < NARROW ? BAR_NARROW : BAR;
+	int room = MM_MAX(width - n - (width < NARROW ? 16 : 34), 4);
+	mm_fmt_bar(t, j->progress, n, bar, sizeof bar);
+	mm_term_fit(t, j->model, room, name, sizeof name);
+	if (j->eta >= 0)
+		mm_format_duration(j->eta, eta, sizeof eta);
+	if (j->rate > 0 && width >= NARROW)
+		snprintf(rate, sizeof rate, "  %.0f tokens/s", MM_MIN(j->rate, 9999999.0));
+	fprintf(w->cli->out, "%s%*s %s%s%s %3.0f%% %6.6s%s\n", name, MM_MAX(room - mm_term_width(t, name), 0), "",
+		mm_term_on(t, MM_CYAN), bar, mm_term_off(t, MM_CYAN), 100 * MM_MIN(MM_MAX(j->progress, 0), 1), eta,
+		rate);
+}
+
+void mm_watch_paint(struct mm_watch *w)
+{
+	if (w->cli->term.tty && !w->cli->o.json && w->dirty) {
 		wipe(w);
 		w->dirty = false;
-		for (size_t i = 0; i < w->n_job; i++) {
-			const struct mm_watch_job *j = &w->job[i];
-			char bar[4 * BAR + 1], name[256], eta[32] = "", rate[48] = "";
-			int room = MM_MAX((t->width ? t->width : 80) - BAR - 34, 8);
-			mm_fmt_bar(t, j->progress, BAR, bar, sizeof bar);
-			mm_term_fit(t, j->model, room, name, sizeof name);
-			if (j->eta >= 0)
-				mm_format_duration(j->eta, eta, sizeof eta);
-			if (j->rate > 0)
-				snprintf(rate, sizeof rate, "%.0f tokens/s", j->rate);
-			int pad = MM_MAX(room - mm_term_width(t, name), 0);
-			fprintf(w->cli->out, "%s%*s %s%s%s %3.0f%% %6s  %s\n", name, pad, "", mm_term_on(t, MM_CYAN),
-				bar, mm_term_off(t, MM_CYAN), 100 * MM_MIN(MM_MAX(j->progress, 0), 1), eta, rate);
-			w->painted++;
-		}
+		mm_term_resize(&w->cli->term, STDOUT_FILENO);
+		for (size_t i = 0; i < w->n_job; i++, w->painted++)
+			paint_job(w, &w->job[i]);
 	}
 	fflush(w->cli->out); /* each line as it happens, also into a pipe */
 }
