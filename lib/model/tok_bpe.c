@@ -141,7 +141,8 @@ static int encode_word(const struct mm_tok *tok, struct tok_ctx *c, struct tok_s
 	n = tok_merge_run(&b->merges, c, c->sym, n);
 	if (n == SIZE_MAX || tok_ids_room(c->out, n, c->err))
 		return -1;
-	memcpy(c->out->id + c->out->n, c->sym, n * sizeof(*c->sym));
+	if (n)
+		memcpy(c->out->id + c->out->n, c->sym, n * sizeof(*c->sym));
 	c->out->n += n;
 	tok_cache_put(c, slot, piece, first);
 	return 0;

@@ -16,7 +16,13 @@ struct tok_charsmap {
 	size_t n_unit;
 	uint8_t *text; /* NUL behind the end */
 	size_t n_text;
+	bool plain[128]; /* ASCII characters that no key begins with */
 };
+
+static uint32_t offset(uint32_t unit)
+{
+	return unit >> 10 << ((unit & 1u << 9) >> 6);
+}
 
 struct tok_charsmap *tok_charsmap_new(const uint8_t *blob, size_t n, struct mm_err *err)
 {
@@ -43,6 +49,10 @@ struct tok_charsmap *tok_charsmap_new(const uint8_t *blob, size_t n, struct mm_e
 	for (size_t i = 0; i < m->n_unit; i++)
 		m->unit[i] = mm_cur_u32(&cur);
 	memcpy(m->text, blob + 4 + size, m->n_text);
+	for (unsigned c = 0; c < 128; c++) {
+		uint32_t at = offset(m->unit[0]) ^ c;
+		m->plain[c] = !c || at >= m->n_unit || (m->unit[at] & (1u << 31 | 0xff)) != c;
+	}
 	return m;
 }
 
@@ -53,11 +63,6 @@ void tok_charsmap_free(struct tok_charsmap *m)
 	mm_free(m->unit);
 	mm_free(m->text);
 	mm_free(m);
-}
-
-static uint32_t offset(uint32_t unit)
-{
-	return unit >> 10 << ((unit & 1u << 9) >> 6);
 }
 
 /* A key that is a prefix of s: the first (shortest) or the longest. Its length, 0 none. */
@@ -128,8 +133,18 @@ int tok_charsmap_apply(
 	size_t from = out->len;
 	*first = 0;
 	for (size_t i = 0; i < s.n;) {
-		size_t e = cluster(s, i);
+		size_t e = i;
 		struct tok_str r;
+		/* ASCII that stays as it is and has ASCII behind it, so that it is a cluster of its own */
+		while (*first && e + 1 < s.n && s.s[e] < 0x80 && s.s[e + 1] < 0x80 && m->plain[s.s[e]] &&
+			s.s[e] != '\r')
+			e++;
+		if (e > i) {
+			mm_buf_put(out, s.s + i, e - i);
+			i = e;
+			continue;
+		}
+		e = cluster(s, i);
 		if (e - i < 6 && prefix(m, s.s + i, e - i, true, &r)) {
 			mm_buf_put(out, r.s, r.n); /* the whole cluster goes, however long the key was */
 			begin(first, (struct tok_str){ s.s + i, e - i }, r);

@@ -137,5 +137,6 @@ void tok_cache_put(struct tok_ctx *c, struct tok_word *slot, struct tok_str piec
 	slot->len = (uint8_t)piece.n;
 	slot->n = (uint8_t)n;
 	memcpy(slot->key, piece.s, piece.n);
-	memcpy(slot->id, c->out->id + first_id, n * sizeof(*slot->id));
+	if (n)
+		memcpy(slot->id, c->out->id + first_id, n * sizeof(*slot->id));
 }

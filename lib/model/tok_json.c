@@ -16,7 +16,7 @@
 void tok_json_init(struct tok_json *j, const void *data, size_t n, const char *what, struct mm_err *err)
 {
 	memset(j, 0, sizeof(*j));
-	j->begin = j->p = data;
+	j->begin = j->p = data ? data : "";
 	j->end = j->begin + n;
 	j->what = what;
 	j->err = err;

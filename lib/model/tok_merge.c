@@ -233,5 +233,7 @@ static size_t run_long(const struct tok_merges *m, struct tok_ctx *c, uint32_t *
 
 size_t tok_merge_run(const struct tok_merges *m, struct tok_ctx *c, uint32_t *sym, size_t n)
 {
-	return n <= SHORT && !m->watch && n ? run_short(m, sym, (unsigned)n) : run_long(m, c, sym, n);
+	if (n < 2)
+		return n;
+	return n <= SHORT && !m->watch ? run_short(m, sym, (unsigned)n) : run_long(m, c, sym, n);
 }

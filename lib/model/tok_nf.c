@@ -185,9 +185,29 @@ bool tok_nf_is_plain(struct tok_str s, enum tok_nf form)
 	return true;
 }
 
+/* The other forms: ASCII is inert, so each run of other characters is done with the one ASCII character in front of it.
+ */
+static int by_runs(struct tok_ctx *c, struct tok_str s, enum tok_nf form, struct mm_buf *out)
+{
+	for (size_t i = 0; i < s.n;) {
+		size_t e = i;
+		while (e < s.n && s.s[e] < 0x80)
+			e++;
+		if (e > i && e < s.n)
+			e--;
+		mm_buf_put(out, s.s + i, e - i);
+		for (i = e, e += e < s.n; e < s.n && s.s[e] >= 0x80; e++)
+			;
+		if (segment(c, s.s + i, s.s + e, form, out))
+			return -1;
+		i = e;
+	}
+	return 0;
+}
+
 int tok_nf_apply(struct tok_ctx *c, struct tok_str s, enum tok_nf form, struct mm_buf *out)
 {
-	return form == TOK_NFC ? nfc(c, s, out) : segment(c, s.s, s.s + s.n, form, out);
+	return form == TOK_NFC ? nfc(c, s, out) : by_runs(c, s, form, out);
 }
 
 size_t tok_nf_len(uint32_t cp, enum tok_nf form)

@@ -32,6 +32,7 @@ struct tok_norm {
 	struct mm_buf from, text; /* REPLACE, PREPEND */
 	bool left, right;	  /* STRIP */
 	struct tok_charsmap *map;
+	uint8_t ascii[128]; /* one character at a time: what becomes of it, 0xff: it is dropped or becomes several */
 };
 
 /* ---- one character at a time ---- */
@@ -131,16 +132,39 @@ static size_t first_len(struct tok_str s)
 	return s.n ? tok_utf8(s.s, s.s + s.n, &cp) : 0;
 }
 
+/* One character at a time. Runs of ASCII, nearly everything, go by the table. */
 static void each_char(const struct tok_norm *st, struct tok_str s, struct mm_buf *out, size_t *zero)
 {
 	bool first = true;
 	for (size_t i = 0; i < s.n; first = false) {
+		uint8_t run[256];
+		size_t n = 0;
 		uint32_t cp;
+		while (!first && i < s.n && n < sizeof(run) && s.s[i] < 0x80 && st->ascii[s.s[i]] != 0xff)
+			run[n++] = st->ascii[s.s[i++]];
+		if (n) {
+			mm_buf_put(out, run, n);
+			continue;
+		}
 		i += tok_utf8(s.s + i, s.s + s.n, &cp);
 		rewrite(st, cp, out);
 		if (first && *zero)
 			*zero = out->len; /* nothing: the character that stood at 0 is gone */
 	}
+}
+
+static int fill_ascii(struct tok_norm *st, struct mm_err *err)
+{
+	struct mm_buf b = { 0 };
+	int rc = 0;
+	for (uint32_t cp = 0; cp < 128; cp++) {
+		b.len = 0;
+		rewrite(st, cp, &b);
+		st->ascii[cp] = b.len == 1 ? b.data[0] : 0xff;
+	}
+	rc = mm_buf_check(&b, err);
+	mm_buf_fini(&b);
+	return rc;
 }
 
 /* ---- replacing ---- */
@@ -318,6 +342,8 @@ static struct tok_norm *add(struct tok_norms *ns, enum kind kind, struct mm_err 
 	if (mm_grow(&ns->step, &ns->cap, ns->n + 1, sizeof(*ns->step), err))
 		return NULL;
 	ns->step[ns->n] = (struct tok_norm){ .kind = kind };
+	if (fill_ascii(&ns->step[ns->n], err))
+		return NULL;
 	return &ns->step[ns->n++];
 }
 

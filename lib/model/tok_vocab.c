@@ -59,7 +59,8 @@ int tok_vocab_init(struct tok_vocab *v, size_t expect, struct mm_err *err)
 	for (v->n_slot = 1024; v->n_slot / 2 < expect && v->n_slot < (size_t)1 << 28; v->n_slot *= 2)
 		;
 	v->slot = mm_calloc(v->n_slot, sizeof(*v->slot), err);
-	return v->slot ? 0 : -1;
+	mm_buf_u8(&v->blob, 0); /* never NULL, also when all strings are empty */
+	return v->slot ? mm_buf_check(&v->blob, err) : -1;
 }
 
 void tok_vocab_fini(struct tok_vocab *v)
