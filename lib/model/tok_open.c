@@ -67,18 +67,43 @@ static void count_vocab(struct mm_tok *tok)
 	tok->n_vocab = any ? (size_t)max + 1 : 0;
 }
 
-static int fingerprint(struct mm_tok *tok, const struct tok_source *src, struct mm_err *err)
+static void put_str(struct mm_hasher *h, struct tok_str s)
+{
+	uint64_t n = s.n;
+	mm_hasher_put(h, &n, sizeof(n));
+	mm_hasher_put(h, s.s, s.n);
+}
+
+/* Files beside the tokenizer's own that ids depend on: what decides the pattern, and the added tokens that came of
+ * them. */
+static void put_beside(struct mm_hasher *h, const struct mm_tok *tok, const json_t *conf)
+{
+	static const char *const key[] = { "pat_str", "tokenizer_class" };
+	for (size_t i = 0; i < MM_COUNT(key); i++) {
+		const char *s = json_string_value(json_object_get(conf, key[i]));
+		mm_hasher_str(h, s ? s : "");
+	}
+	mm_hasher_str(h, json_is_true(json_object_get(conf, "add_prefix_space")) ? "space" : "");
+	for (size_t i = 0; i < tok->added.n; i++) {
+		const struct tok_added_token *t = &tok->added.tok[i];
+		uint8_t flags[] = { t->single_word, t->lstrip, t->rstrip, t->normalized, t->special };
+		put_str(h, t->text);
+		mm_hasher_put(h, &t->id, sizeof(t->id));
+		mm_hasher_put(h, flags, sizeof(flags));
+	}
+}
+
+static int fingerprint(struct mm_tok *tok, const struct tok_source *src, const json_t *conf, struct mm_err *err)
 {
 	struct mm_hasher *h = mm_hasher_new(err);
 	if (!h)
 		return -1;
 	mm_hasher_str(h, "modelmap tokenizer 1");
 	mm_hasher_str(h, tok->class);
-	for (size_t i = 0; i < src->n; i++) {
-		uint64_t n = src->part[i].n;
-		mm_hasher_put(h, &n, sizeof(n));
-		mm_hasher_put(h, src->part[i].s, src->part[i].n);
-	}
+	for (size_t i = 0; i < src->n; i++)
+		put_str(h, src->part[i]);
+	if (strcmp(tok->class, "rwkv") && !src->whole)
+		put_beside(h, tok, conf);
 	mm_hasher_put(h, &tok->n_front, sizeof(tok->n_front));
 	mm_hasher_put(h, tok->front, tok->n_front * sizeof(*tok->front));
 	mm_hasher_put(h, tok->back, tok->n_back * sizeof(*tok->back));
@@ -117,6 +142,7 @@ static const struct {
 int tok_open_hf(struct mm_tok *tok, struct tok_source *src, const json_t *conf, struct mm_err *err)
 {
 	(void)conf;
+	src->whole = true;
 	return tok_hf_parse(tok, src->part[0].s, src->part[0].n, src->name, err);
 }
 
@@ -135,7 +161,7 @@ struct mm_tok *tok_from_source(struct tok_source *src, const json_t *conf, struc
 	struct mm_tok *tok = tok_new(err);
 	if (!tok)
 		return NULL;
-	if (parse(tok, src, conf, err) || fingerprint(tok, src, err)) {
+	if (parse(tok, src, conf, err) || fingerprint(tok, src, conf, err)) {
 		mm_tok_close(tok);
 		return NULL;
 	}

@@ -92,7 +92,7 @@ struct tok_cat_range {
 };
 extern const struct tok_cat_range tok_uni_since14[];
 extern const size_t tok_uni_n_since14;
-bool tok_uni_nf_is_new(uint32_t cp);						   /* in tok_uni_nf_new */
+bool tok_uni_nf_is_new(uint32_t cp); /* in tok_uni_nf_new */
 extern const uint32_t tok_uni_run[];
 extern const size_t tok_uni_n_run;
 #define TOK_UNI_PAGES  0x1100
@@ -217,6 +217,37 @@ int tok_regex_slow(
 	struct tok_regex *re, struct mm_err *err) MM_MUST_CHECK; /* tests: PCRE2 where a scanner would be used */
 bool tok_regex_is_scan(const struct tok_regex *re);
 
+/* between tok_onig.c and tok_onig_class.c */
+#define TOK_ONIG_GROUPS 100
+#define TOK_ONIG_WORD                                                                                                  \
+	"\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" /* inside a class; outside, a Latin-1 table has these too: */
+#define TOK_ONIG_WORD_OUTER TOK_ONIG_WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+struct tok_onig {
+	const uint8_t *p, *end;
+	struct mm_buf *out;
+	struct mm_err *err;
+	size_t group[TOK_ONIG_GROUPS];	 /* where each open group begins in out */
+	unsigned extra[TOK_ONIG_GROUPS]; /* parentheses to close with it: isolated options */
+	unsigned depth;
+	size_t atom; /* where the last atom begins, SIZE_MAX: nothing to repeat */
+};
+struct tok_onig_set { /* one character: items for [...], or one of the alternatives in `also` */
+	struct mm_buf items, also;
+};
+int tok_onig_refuse(struct tok_onig *t, const char *what); /* always -1 */
+int tok_onig_code_point(
+	struct tok_onig *t, uint8_t letter, uint32_t *cp) MM_MUST_CHECK; /* \x41 \x{41} \u0041, behind the letter */
+int tok_onig_property(struct tok_onig *t, bool upper, struct mm_buf *items, bool *negated) MM_MUST_CHECK;
+int tok_onig_class(
+	struct tok_onig *t, unsigned depth, struct tok_onig_set *s, bool *negated) MM_MUST_CHECK; /* at the '[' */
+bool tok_onig_control(uint8_t c, uint32_t *cp);							  /* \t \n ... */
+void tok_onig_put_cp(struct mm_buf *b, uint32_t cp);
+void tok_onig_put(
+	struct mm_buf *items, const char *text); /* with what Unicode has added to properties since PCRE2's tables */
+void tok_onig_freshen(struct mm_buf *items, size_t from);
+void tok_onig_set_put(const struct tok_onig_set *s, bool negated, struct mm_buf *out);
+void tok_onig_set_fini(struct tok_onig_set *s);
+
 /* tok_scan.c: hand-made scanners for the usual patterns; equal to PCRE2's answer by a test */
 typedef size_t (*tok_scan_fn)(const uint8_t *s, size_t n, size_t from); /* end of the match that begins at `from` */
 tok_scan_fn tok_scan_find(struct tok_str pattern);			/* NULL: not one of them */
@@ -244,7 +275,32 @@ int tok_nf_apply(struct tok_ctx *c, struct tok_str s, enum tok_nf form, struct m
 
 size_t tok_nf_len(uint32_t cp, enum tok_nf form); /* bytes that one character alone becomes */
 
-struct tok_norm;
+enum tok_norm_kind {
+	TOK_NORM_NF,
+	TOK_NORM_LOWER,
+	TOK_NORM_REPLACE,
+	TOK_NORM_PREPEND,
+	TOK_NORM_STRIP,
+	TOK_NORM_STRIP_M,  /* StripAccents */
+	TOK_NORM_STRIP_MN, /* BertNormalizer's */
+	TOK_NORM_CHARSMAP,
+	TOK_NORM_NMT,
+	TOK_NORM_CLEAN,
+	TOK_NORM_IDEOGRAPHS, /* spaces around them */
+	TOK_NORM_BYTES
+};
+
+struct tok_norm {
+	enum tok_norm_kind kind;
+	enum tok_nf nf;
+	struct tok_regex *re;	  /* TOK_NORM_REPLACE; NULL: literally `from` */
+	struct mm_buf from, text; /* TOK_NORM_REPLACE, TOK_NORM_PREPEND */
+	bool left, right;	  /* TOK_NORM_STRIP */
+	struct tok_charsmap *map;
+	uint8_t ascii[128]; /* one character at a time: what becomes of it, 0xff: it is dropped or becomes several */
+};
+
+int tok_norm_ascii(struct tok_norm *st, struct mm_err *err) MM_MUST_CHECK; /* fills the table of a new step */
 struct tok_norms {
 	struct tok_norm *step;
 	size_t n, cap;
@@ -561,6 +617,7 @@ struct tok_source { /* what a tokenizer is made from; its fingerprint covers all
 	const char *name, *dir;
 	struct tok_str part[2];
 	size_t n;
+	bool whole; /* says all that there is to say: nothing beside it counts */
 };
 /* Tells the kind by the content and parses it. conf: tokenizer_config.json or NULL. */
 struct mm_tok *tok_from_source(struct tok_source *src, const json_t *conf, struct mm_err *err) MM_MUST_CHECK;
