@@ -222,8 +222,7 @@ static bool onednn_run(const struct mm_lin *lin, const float *x, float *y)
 	const void *src = x;
 	if (n_half) {
 		uint16_t *h = (uint16_t *)(void *)scratch;
-		for (size_t i = 0; i < MM_TILE * lin->n_in; i++)
-			h[i] = mm_f32_to_bf16(x[i]);
+		mm_bf16_row(x, h, MM_TILE * lin->n_in);
 		src = h;
 	}
 	dnnl_memory_t s = memory_of(dnnl_primitive_desc_query_md(lin->pd, dnnl_query_src_md, 0), src);

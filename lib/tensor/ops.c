@@ -22,6 +22,7 @@ struct kernels {
 	void (*softmax)(float *s, size_t n, float scale, float cap, const float *bias, const float *sink);
 	void (*lse)(const float *x, size_t n, float *max, double *sum);
 	void (*softcap)(float *x, size_t n, float scale, float cap);
+	void (*to_bf16)(const float *x, uint16_t *y, size_t n);
 };
 
 /* Vectors never cross a call (everything is inlined), so the ABI of passing them does not matter. */
@@ -161,6 +162,11 @@ void mm_lse_add(const float *x, size_t n, float *max, double *sum)
 void mm_softcap_row(float *x, size_t n, float scale, float cap)
 {
 	k()->softcap(x, n, scale, cap);
+}
+
+void mm_bf16_row(const float *x, uint16_t *y, size_t n)
+{
+	k()->to_bf16(x, y, n);
 }
 
 void mm_clamp_row(float *x, size_t n, float lo, float hi)

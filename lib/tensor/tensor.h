@@ -93,6 +93,7 @@ void mm_softmax_row(float *s, size_t n, float scale, float cap, const float *bia
 void mm_lse_add(const float *x, size_t n, float *max, double *sum);
 /* x = cap * tanh(x * scale / cap); cap 0: x *= scale */
 void mm_softcap_row(float *x, size_t n, float scale, float cap);
+void mm_bf16_row(const float *x, uint16_t *y, size_t n); /* as mm_f32_to_bf16 */
 void mm_clamp_row(float *x, size_t n, float lo, float hi);
 /* Rotates the first d_rot elements of a head; cs: d_rot / 2 pairs (cos, sin). half: pairs (i, i + d_rot / 2), else (2i, 2i + 1). */
 void mm_rope_row(float *x, const float *cs, size_t d_rot, bool half);

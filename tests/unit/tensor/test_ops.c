@@ -227,6 +227,21 @@ static void test_attn(void **state)
 	mm_free(scratch);
 }
 
+static void test_bf16(void **state)
+{
+	(void)state;
+	uint16_t h[N];
+	fill(3, 100);
+	x[7] = NAN;
+	x[8] = INFINITY;
+	x[9] = -0.0f;
+	mm_bf16_row(x, h, N);
+	for (size_t i = 0; i < N; i++)
+		if (i != 7)
+			assert_int_equal(h[i], mm_f32_to_bf16(x[i]));
+	assert_true(isnan(mm_bf16_to_f32(h[7])));
+}
+
 /* One number of everything above, for the comparison between instruction sets. */
 static uint64_t fingerprint(void)
 {
@@ -284,6 +299,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_lse),
 		cmocka_unit_test(test_rope),
 		cmocka_unit_test(test_attn),
+		cmocka_unit_test(test_bf16),
 		cmocka_unit_test(test_isa),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
