@@ -6,9 +6,9 @@
  *	                 ^------------------- reopen --------------------'
  *
  * One alert for a (model, kind, cause). The same finding again changes nothing; other evidence is stored with it. When
- *the daemon itself had resolved it, because the cause was gone, and the cause is back, it opens again; what a user
- *resolved stays resolved unless the files have changed since. Every change is one transaction, one event, one journal
- *entry; the command of the configuration runs when an alert opens. */
+ * the daemon itself had resolved it, because the cause was gone, and the cause is back, it opens again; what a user
+ * resolved stays resolved unless the files have changed since. Every change is one transaction, one event, one journal
+ * entry; the command of the configuration runs when an alert opens. */
 #include "daemon/alerts_priv.h"
 #include "daemon/map_priv.h"
 

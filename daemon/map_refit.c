@@ -1,11 +1,10 @@
 /* map_refit.c: a new epoch.
  *
- *	snapshot (loop) -> threshold, triangle, components (worker) -> align, store, swap (loop) -> whoever came
- *meanwhile
+ *	snapshot (loop) -> threshold, triangle, layouts (worker) -> store, swap (loop) -> whoever came meanwhile
  *
  * The fit's own members come first in the snapshot, so that their distances are the head of the whole triangle and the
  * components need no second one. The new layout is laid over the old one on the models both have: x and y are turned
- *(or mirrored) together, z only mirrored, so that the first two axes stay the plane of largest variance. */
+ * (or mirrored) together, z only mirrored, so that the first two axes stay the plane of largest variance. */
 #include "daemon/map_priv.h"
 
 #include <math.h>

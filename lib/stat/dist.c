@@ -1,9 +1,9 @@
 /* dist.c: distances between rows.
  *
  * A single pair is the variance of the clipped differences, taken directly: exact 0 for equal rows. All pairs go
- *through products: q_i = clip(l_i) - row mean - column means (the column means do not change a distance but keep the
- *numbers small), |q_i - q_j|^2 = |q_i|^2 + |q_j|^2 - 2 q_i q_j in double. Cancellation makes that useless for rows that
- *nearly agree, so those are taken again directly.
+ * through products: q_i = clip(l_i) - row mean - column means (the column means do not change a distance but keep the
+ * numbers small), |q_i - q_j|^2 = |q_i|^2 + |q_j|^2 - 2 q_i q_j in double. Cancellation makes that useless for rows
+ * that nearly agree, so those are taken again directly.
  *
  *	          J0   J1   J2		a tile: TILE x TILE distances, computed by one thread, its inner dimension
  *	    I0  [ x ]			walked in panels of PANEL texts, widened to double as they are needed:

@@ -1,7 +1,7 @@
 /* eig.c: leading eigenpairs of the Gram matrix B = -1/2 J D J of a triangle of squared distances.
  *
  * Up to DENSE_MAX models B is written down in f64; above, where it would be larger than the vectors themselves, it is
- *only applied: D is read tile by tile, and the centring becomes corrections of rank one,
+ * only applied: D is read tile by tile, and the centring becomes corrections of rank one,
  *
  *	v B = -1/2 (v D - (v . m) 1' - (v . 1) (m - g)')	m: row means of D, g: their mean
  *

@@ -5,7 +5,8 @@
  *	x_i <- 1/K sum_j r_ij (x_i - x_j)	r_ij = D_ij / d_ij (0 where d is 0)
  *
  * never raises sum (d - D)^2. Pairs are walked in tiles of the triangle, each pair once; a tile keeps what it gives to
- *its rows and to its columns apart, and these parts are added in the order of the tiles: bits do not depend on threads.
+ * its rows and to its columns apart, and these parts are added in the order of the tiles: bits do not depend on
+ * threads.
  */
 #include "stat/stat_priv.h"
 #include "tensor/tensor.h"

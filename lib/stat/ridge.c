@@ -6,7 +6,7 @@
  *	c = (G + a)^-1 (y - mean y)	f(x) = mean y + sum_j c_j (g(x, j) - mean of row j)	g = -N/2 D
  *
  * One eigendecomposition serves all penalties. The direction of the intercept is not penalised: its eigenvalue is 0, so
- *its share 1 / (a n) is taken out of the inverse again. Leave-one-out errors are c_i / (inverse)_ii. */
+ * its share 1 / (a n) is taken out of the inverse again. Leave-one-out errors are c_i / (inverse)_ii. */
 #include "stat/stat_priv.h"
 #include "tensor/tensor.h"
 

@@ -1,8 +1,8 @@
 /* stat.h - the map's statistics: pure functions over matrices.
  *
  * A model is one row of N log-likelihoods in nats (f32); its rows may lie anywhere, so a matrix is an array of row
- *pointers. After clipping at a threshold c (entries below it are raised to it) and double centring, with q_i the
- *centred rows,
+ * pointers. After clipping at a threshold c (entries below it are raised to it) and double centring, with q_i the
+ * centred rows,
  *
  *	two_kl(i, j) = |q_i - q_j|^2 / N = Var_s(clip(l_i[s]) - clip(l_j[s]))	(nats per text, population variance)
  *	KL(i, j)     = two_kl / 2 nats per text = two_kl / (2 * mean bytes of a text * ln 2) bits per byte.
@@ -11,8 +11,8 @@
  *
  * Sums are taken in double, in an order that depends on the sizes only: the same input gives the same bits whatever the
  * number of threads. No function keeps state; any thread may call any of them. Matrices must be finite (mm_mat_check
- *says so and names the place): callers leave models with NaN or infinity out. Nothing here returns NaN for finite
- *input. */
+ * says so and names the place): callers leave models with NaN or infinity out. Nothing here returns NaN for finite
+ * input. */
 #ifndef MM_STAT_H
 #define MM_STAT_H
 
@@ -329,17 +329,19 @@ double mm_trajectory(const struct mm_tri *t, const uint32_t *seq, const int64_t 
 /* ---- select.c: fewer texts ---- */
 
 enum mm_select { MM_SELECT_UNIFORM, MM_SELECT_LENGTH, MM_SELECT_KL };
-/* Probability of each text, p[n], sums to 1: uniform, by the squared length of its column of centred log-likelihoods, or by
- * what makes the mean squared error of two_kl over all pairs smallest. */
-int mm_select_weights(const struct mm_mat *m, double clip, enum mm_select how, double *p, struct mm_err *err) MM_MUST_CHECK;
-/* Draws with replacement until `want` different texts are there (want <= number of texts with p > 0): index[*got] ascending and
- * the weights that make sums over them stand for sums over all. */
+/* Probability of each text, p[n], sums to 1: uniform, by the squared length of its column of centred log-likelihoods,
+ * or by what makes the mean squared error of two_kl over all pairs smallest. */
+int mm_select_weights(
+	const struct mm_mat *m, double clip, enum mm_select how, double *p, struct mm_err *err) MM_MUST_CHECK;
+/* Draws with replacement until `want` different texts are there (want <= number of texts with p > 0): index[*got]
+ * ascending and the weights that make sums over them stand for sums over all. */
 int mm_select_draw(const double *p, size_t n, size_t want, uint64_t seed, uint32_t *index, double *weight, size_t *got,
 	struct mm_err *err) MM_MUST_CHECK;
 /* two_kl estimated on the selected texts of two full rows. */
-double mm_dist_weighted(const float *x, const float *y, const uint32_t *index, const double *weight, size_t n, double clip);
+double mm_dist_weighted(
+	const float *x, const float *y, const uint32_t *index, const double *weight, size_t n, double clip);
 /* Root mean square of the relative error of two_kl over (at most max_pairs) pairs of the rows, against all texts. */
-int mm_select_error(const struct mm_mat *m, double clip, const uint32_t *index, const double *weight, size_t n, size_t max_pairs,
-	double *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_select_error(const struct mm_mat *m, double clip, const uint32_t *index, const double *weight, size_t n,
+	size_t max_pairs, double *out, struct mm_err *err) MM_MUST_CHECK;
 
 #endif

@@ -4,9 +4,9 @@
  *
  * Momentum, gains, early exaggeration and rate as in the reference implementations. Every point computes the forces on
  * itself alone (twice the work of using symmetry, but vectorised and without a race), sums run in a fixed order, and Z
- *is added up point by point: the same bits for any number of threads. Forces are f32, positions and sums f64. Up to
- *exact_max models the repulsion is summed over all pairs, which is then faster than any tree; above, through
- *tsne_tree.c. */
+ * is added up point by point: the same bits for any number of threads. Forces are f32, positions and sums f64. Up to
+ * exact_max models the repulsion is summed over all pairs, which is then faster than any tree; above, through
+ * tsne_tree.c. */
 #include "stat/stat_tsne.h"
 #include "tensor/tensor.h"
 

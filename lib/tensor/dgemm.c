@@ -2,8 +2,8 @@
  *
  * Statistics need f64 products, oneDNN has none, and OpenBLAS of a distribution falls back to a kernel of 2005 on a
  * processor that is younger than it is (a tenth of the speed). So: the usual scheme. C is cut into tiles of fixed size;
- *a tile packs its strips of A and B in chunks of KC along the inner dimension and walks them with a kernel that keeps
- *an MR x NR piece of C in registers.
+ * a tile packs its strips of A and B in chunks of KC along the inner dimension and walks them with a kernel that keeps
+ * an MR x NR piece of C in registers.
  *
  *	packed A: strip of MR rows, k by k	[MC / MR][KC][MR]
  *	packed B: strip of NR columns, k by k	[NC / NR][KC][NR]
