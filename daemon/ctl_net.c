@@ -132,8 +132,10 @@ static int bind_ipc(
 	if (fd < 0)
 		return -1;
 	if (!(s->path = mm_strdup(path, err)) || lstat(path, &st)) {
+		int rc = s->path ? mm_fail_errno(err, "cannot look at %s", path) : -1;
 		close(fd);
-		return s->path ? mm_fail_errno(err, "cannot look at %s", path) : -1;
+		unlink(path);
+		return rc;
 	}
 	s->dev = st.st_dev;
 	s->ino = st.st_ino;
