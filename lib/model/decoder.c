@@ -578,7 +578,8 @@ static int embed(struct mm_pass *p, struct mm_err *err)
 	return rc;
 }
 
-static void layer_drop_pages(const struct mm_model *m, size_t l)
+/* What was packed is not needed in the mapping any more. */
+void mm_layer_drop_pages(const struct mm_model *m, size_t l)
 {
 	for (size_t s = MM_W_GLOBAL_END; s < MM_W_COUNT; s++)
 		for (size_t e = 0; mm_w_get(m, l, (enum mm_slot)s); e++) {
@@ -602,11 +603,11 @@ int mm_pass_run(
 			rc = -1;
 			break;
 		}
+		if (!m->resident)
+			mm_layer_drop_pages(m, l);
 		rc = block_run(&p, y, err);
-		if (!m->resident) {
+		if (!m->resident)
 			mm_layer_free(m, y);
-			layer_drop_pages(m, l);
-		}
 	}
 	if (rc == 0)
 		rc = mm_head_run(&p, target, logprob, err);

@@ -27,6 +27,7 @@ static struct mm_lin *chunk_make(const struct mm_model *m, size_t c, struct mm_e
 	if (w && !mm_w_read(m, MM_GLOBAL, slot, 0, row0, n, w, err))
 		lin = mm_lin_new(n, cols, w, m->head_b ? m->head_b + row0 : NULL,
 			m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
+	mm_ckpt_drop(m->ck, mm_w_get(m, MM_GLOBAL, slot));
 	mm_free(w);
 	return lin;
 }

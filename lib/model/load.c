@@ -211,6 +211,7 @@ static int embedding_check(const struct mm_model *m, struct mm_err *err)
 	int rc = buf ? 0 : -1;
 	for (size_t r = 0; rc == 0 && r < rows; r += block)
 		rc = mm_w_read(m, MM_GLOBAL, MM_W_EMBD, 0, r, MM_MIN(block, rows - r), buf, err);
+	mm_ckpt_drop(m->ck, mm_w_get(m, MM_GLOBAL, MM_W_EMBD));
 	mm_free(buf);
 	return rc;
 }
@@ -400,6 +401,7 @@ struct mm_model *mm_model_open(const char *path, const struct mm_model_opts *opt
 	for (size_t l = 0; m->resident && l < m->hp.n_layer; l++) {
 		if (mm_layer_load(m, l, &m->layer[l], err))
 			goto fail;
+		mm_layer_drop_pages(m, l);
 		m->n_ready = l + 1;
 	}
 	if (mm_head_make(m, err))

@@ -671,6 +671,7 @@ struct mm_pass { /* one batch on its way through the layers */
 int mm_layer_load(const struct mm_model *m, size_t l, struct mm_layer *layer,
 	struct mm_err *err) MM_MUST_CHECK; /* calls own_load too */
 void mm_layer_free(const struct mm_model *m, struct mm_layer *layer);
+void mm_layer_drop_pages(const struct mm_model *m, size_t l); /* of the mapping, once a layer is packed */
 int mm_norm_load(const struct mm_model *m, size_t l, enum mm_slot w, enum mm_slot b, struct mm_norm *n,
 	struct mm_err *err) MM_MUST_CHECK;
 /* y = norm(x) for all rows, in parallel */
