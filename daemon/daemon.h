@@ -109,8 +109,8 @@ void mm_map_stop(struct mm_daemon *d);
 /* A vector was committed, or a model with a vector joined, left or came back: place it; nobody else moves. */
 void mm_map_scored(struct mm_daemon *d, struct mm_model_entry *e);
 uint64_t mm_map_epoch(const struct mm_daemon *d); /* 0: none yet */
-/* Whoever replaces or drops an entry's loglik hands the old block here instead of freeing it: a refit may be reading it on
- * its thread. Freed at once when nobody does. NULL is fine. */
+/* Whoever replaces or drops an entry's loglik hands the old block here instead of freeing it: a refit may be reading it
+ * on its thread. Freed at once when nobody does. NULL is fine. */
 void mm_map_retire(struct mm_daemon *d, float *loglik);
 
 /* ---- alerts.c (alert_rules.c) ---- */
@@ -160,13 +160,17 @@ int mm_cmd_dist(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm
 int mm_cmd_map(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_refit(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_epochs(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
+int mm_cmd_tree(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);    /* deferred (worker) */
+int mm_cmd_cluster(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred (worker) */
+int mm_cmd_trajectory(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_export(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* what: "vectors" (npy) | "names" | "coords" (csv); bulk */
 int mm_cmd_alerts(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* action: ack|resolve|reopen|show, alert: its number (args' "id" is the request's), note */
 int mm_cmd_backup(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* bulk, deferred (worker) */
-void mm_backup_stop(struct mm_daemon *d); /* makes copies under way fail soon; before mm_worker_stop, which waits for them */
+void mm_backup_stop(
+	struct mm_daemon *d); /* makes copies under way fail soon; before mm_worker_stop, which waits for them */
 int mm_cmd_events_since(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* events.c */
 
 /* ---- worker.c: long computations off the loop ---- */

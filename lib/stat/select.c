@@ -1,13 +1,13 @@
 /* select.c: a smaller text set that keeps the distances.
  *
- * With d_s the difference of two centred rows at text s, two_kl = sum d_s^2 / N. Texts drawn with probabilities p_s and
- * weighted by 1 / p_s give an unbiased estimate with variance (sum d_s^4 / p_s - ...) / draws. Summed over all pairs
- * that is smallest for
+ * With d_s the difference of two centred rows at text s, two_kl = sum d_s^2 / N. Texts drawn with probabilities p_s
+ * and weighted by 1 / p_s give an unbiased estimate with variance (sum d_s^4 / p_s - ...) / draws. Summed over all
+ * pairs that is smallest for
  *
  *	p_s ~ sqrt(sum over pairs of (q_is - q_js)^4) = sqrt(2 K S4 + 6 S2^2)
  *
- * with S2, S4 the sums of the column's second and fourth powers, since the columns are centred; squared length p_s ~ S2
- *is the simpler relative. */
+ * with S2, S4 the sums of the column's second and fourth powers, since the columns are centred; squared length,
+ * p_s ~ S2, is the simpler relative. */
 #include "stat/stat_priv.h"
 
 #include <math.h>

@@ -257,6 +257,86 @@ static void test_methods(void **state)
 	zoo_close(&z);
 }
 
+static json_t *ask_later(struct mm_daemon *d, mm_cmd_fn fn, json_t *args)
+{
+	size_t had = json_array_size(finished);
+	json_t *now = ask(d, fn, args, NULL);
+	if (json_object_get(now, "error"))
+		return now;
+	json_decref(now);
+	while (json_array_size(finished) == had)
+		assert_true(sd_event_run(d->loop, (uint64_t)-1) >= 0);
+	return json_incref(json_array_get(finished, had));
+}
+
+/* Tree, clusters and trajectory as they are answered; what they say is tested in lib/stat. */
+static void test_relations(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_err err;
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	rooms_start(&d);
+	json_t *r = ask_later(&d, mm_cmd_tree, NULL), *o;
+	assert_string_equal(str(r, "error"), "no models on the map yet");
+	json_decref(r);
+	for (size_t i = 0; i < z.m.k; i++) {
+		struct mm_model_entry *e = model_add(z.name[i], z.m.row[i], z.m.n);
+		json_t *t = json_object_get(z.truth, z.name[i]);
+		const char *slash = strchr(z.name[i], '/');
+		e->rec.params = (uint64_t)json_integer_value(json_object_get(t, "params"));
+		e->rec.family = mm_strdup(str(t, "family"), &err);
+		if (slash) {
+			e->rec.run = mm_strndup(z.name[i], (size_t)(slash - z.name[i]), &err);
+			e->rec.step = json_integer_value(json_object_get(t, "step"));
+		}
+		mm_map_scored(&d, e);
+	}
+	settle_down(&d);
+	refit(&d);
+	r = ask_later(&d, mm_cmd_tree, NULL);
+	size_t i, n_merge = 0;
+	assert_int_equal(json_array_size(json_object_get(r, "models")), z.m.k);
+	json_array_foreach (json_object_get(r, "models"), i, o) {
+		if (strcmp(str(o, "kind"), "merge") == 0) {
+			n_merge++;
+			assert_true(num(o, "alpha") > 0 && num(o, "alpha") < 1 && str(o, "parent2"));
+		}
+		if (strcmp(str(o, "name"), "gpt2-a-docs") == 0) {
+			assert_string_equal(str(o, "parent"), "gpt2-a");
+			assert_true(num(o, "support") == 1);
+		}
+		if (strcmp(str(o, "name"), "llama-a-run/checkpoint-100") == 0)
+			assert_string_equal(str(o, "base"), "llama-a");
+	}
+	assert_int_equal(n_merge, 6);
+	json_decref(r);
+	r = ask_later(&d, mm_cmd_cluster, json_pack("{s:s, s:i}", "linkage", "ward", "n", 5));
+	assert_int_equal(json_array_size(json_object_get(r, "clusters")), 5);
+	assert_non_null(strstr(str(r, "newick"), "llama-a-run/checkpoint-800:"));
+	json_decref(r);
+	r = ask_later(&d, mm_cmd_cluster, NULL);
+	assert_true(num(r, "silhouette") > 0 && num(r, "n") >= 2);
+	json_decref(r);
+	r = ask_later(&d, mm_cmd_cluster, json_pack("{s:i}", "n", 99));
+	assert_non_null(json_object_get(r, "error"));
+	json_decref(r);
+	r = ask(&d, mm_cmd_trajectory, json_pack("{s:s}", "run", "llama-a-run"), NULL);
+	assert_int_equal(json_array_size(json_object_get(r, "legs")), 3);
+	o = json_array_get(json_object_get(r, "legs"), 2);
+	assert_string_equal(str(o, "to"), "llama-a-run/checkpoint-800");
+	assert_true(num(o, "kl_bits_per_byte_per_step") > 0 && num(r, "path") > num(r, "distance"));
+	json_decref(r);
+	r = ask(&d, mm_cmd_trajectory, json_pack("{s:s}", "run", "nobody"), NULL);
+	assert_string_equal(str(r, "code"), "not_found");
+	json_decref(r);
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
 static void test_export(void **state)
 {
 	(void)state;
@@ -589,6 +669,7 @@ int main(void)
 		cmocka_unit_test(test_orders),
 		cmocka_unit_test(test_nobody_moves),
 		cmocka_unit_test(test_methods),
+		cmocka_unit_test(test_relations),
 		cmocka_unit_test(test_export),
 		cmocka_unit_test(test_rescored),
 		cmocka_unit_test(test_life),
