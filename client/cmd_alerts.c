@@ -45,8 +45,8 @@ static void alert_row(struct mm_table *t, const json_t *a, int64_t now)
 int mm_run_alerts(struct mm_cli *c, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "ID", true, 0, 0 }, { "STATE", false, 2, 0 },
-		{ "SEVERITY", false, 3, 0 }, { "KIND", false, 0, 0 }, { "MODEL", false, 1, 12 }, { "AGE", true, 4, 0 },
-		{ "MESSAGE", false, 0, 24 } };
+		{ "SEVERITY", false, 3, 0 }, { "KIND", false, 0, 0 }, { "MODEL", false, 1, 14 }, { "AGE", true, 4, 0 },
+		{ "MESSAGE", false, 0, 36 } };
 	json_t *b, *args = json_object();
 	if (c->o.all)
 		json_object_set_new(args, "all", json_true());

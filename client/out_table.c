@@ -2,11 +2,13 @@
  * that matter least; nothing is fitted when the output is a file or a pipe. */
 #include "client/client.h"
 
+#include <limits.h>
 #include <string.h>
 
-#define GAP    2
-#define LINE   4096 /* bytes of one cell, cleaned */
-#define MAXCOL 24
+#define GAP	 2
+#define LINE	 4096 /* bytes of one cell, cleaned */
+#define MAXCOL	 24
+#define READABLE 22 /* columns of a name before other columns are given up for it */
 
 struct cell {
 	char *text;
@@ -77,41 +79,48 @@ static void natural(const struct mm_table *t, const struct mm_term *term, struct
 			w->w[c] = MM_MAX(w->w[c], (int)strlen(t->col[c].title));
 }
 
-/* Takes `over` columns off the widest ones that may be shortened; true when that was enough. */
-static bool shorten(const struct mm_table *t, struct widths *w, int over)
+/* Takes columns off the widest of those that may be shortened and are wider than `least` says, until it fits. */
+static bool shorten(const struct mm_table *t, struct widths *w, int width, const int least[MAXCOL])
 {
-	while (over > 0) {
+	for (int over = total(t, w) - width; over > 0; over--) {
 		size_t widest = t->n_col;
 		for (size_t c = 0; c < t->n_col; c++)
-			if (t->col[c].min && w->w[c] > t->col[c].min && (widest == t->n_col || w->w[c] > w->w[widest]))
+			if (t->col[c].min && w->w[c] > least[c] && (widest == t->n_col || w->w[c] > w->w[widest]))
 				widest = c;
 		if (widest == t->n_col)
 			return false;
 		w->w[widest]--;
-		over--;
 	}
 	return true;
 }
 
+/* Remarks give way first, then columns go one by one, and only when there is nothing else left are names cut short. */
 static void fit(const struct mm_table *t, const struct mm_term *term, struct widths *w)
 {
 	struct widths full;
+	int remarks[MAXCOL], readable[MAXCOL], least[MAXCOL];
 	natural(t, term, &full);
 	*w = full;
 	if (!term->width)
 		return;
+	for (size_t c = 0; c < t->n_col; c++) {
+		least[c] = t->col[c].min;
+		readable[c] = t->col[c].prio ? least[c] : MM_MAX(least[c], READABLE);
+		remarks[c] = t->col[c].prio ? least[c] : INT_MAX;
+	}
 	for (;;) {
 		*w = full;
-		if (shorten(t, w, total(t, w) - term->width))
+		if (shorten(t, w, term->width, remarks) || shorten(t, w, term->width, readable))
 			return;
 		size_t drop = t->n_col;
 		for (size_t c = 0; c < t->n_col; c++)
 			if (full.w[c] && t->col[c].prio && (drop == t->n_col || t->col[c].prio >= t->col[drop].prio))
 				drop = c;
 		if (drop == t->n_col)
-			return; /* narrower than what must be shown: the terminal wraps */
+			break;
 		full.w[drop] = 0;
 	}
+	(void)!shorten(t, w, term->width, least); /* narrower than what must be shown: the terminal wraps */
 }
 
 static void put_cell(const struct mm_table *t, const struct mm_term *term, FILE *out, size_t c, int width, bool last,

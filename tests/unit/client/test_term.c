@@ -127,10 +127,10 @@ static void test_table(void **state)
 		assert_non_null(strstr(t, "NAME"));
 		free(t);
 	}
-	t = table_text(32, &lines, &longest); /* room for all when the name is shortened */
+	t = table_text(42, &lines, &longest); /* room for all when the name is shortened */
 	assert_non_null(strstr(t, "STATE"));
 	free(t);
-	t = table_text(20, &lines, &longest); /* STATE goes before BITS/BYTE */
+	t = table_text(34, &lines, &longest); /* STATE goes before BITS/BYTE */
 	assert_null(strstr(t, "STATE"));
 	assert_non_null(strstr(t, "BITS/BYTE"));
 	free(t);
