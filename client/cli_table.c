@@ -28,6 +28,9 @@ const struct mm_opt mm_cli_opts[] = {
 	{ "max-params", 0, MM_OPT_STR, OFF(max_params), "N", 0, 0, NULL,
 		"relatives with at most so many parameters: 3B, 350M" },
 	{ "smaller", 0, MM_OPT_FLAG, OFF(smaller), NULL, 0, 0, NULL, "relatives with fewer parameters than the model" },
+	{ "linkage", 0, MM_OPT_STR, OFF(linkage), "HOW", 0, 0, "average|ward|complete",
+		"distance of clusters (average)" },
+	{ "newick", 0, MM_OPT_FLAG, OFF(newick), NULL, 0, 0, NULL, "print the whole hierarchy in Newick's format" },
 	{ "no-labels", 0, MM_OPT_FLAG, OFF(no_labels), NULL, 0, 0, NULL, "marks without names" },
 	{ "kind", 0, MM_OPT_STR, OFF(kind), "KIND", 0, 0, NULL, "alerts of this kind only" },
 	{ "note", 0, MM_OPT_STR, OFF(note), "TEXT", 0, 0, NULL, "a remark to keep with the alert" },
@@ -44,7 +47,8 @@ const struct mm_opt mm_cli_opts[] = {
 	{ "output", 'o', MM_OPT_STR, OFF(output), "FILE", 0, 0, "file", "where to write; default: standard output" },
 	{ "seed", 0, MM_OPT_INT, OFF(seed), "N", 0, 9e15, NULL, "of the random sample (1)" },
 	{ "bytes", 0, MM_OPT_INT, OFF(bytes), "N", 257, 1048576, NULL, "longest piece (1024)" },
-	{ "sample", 'n', MM_OPT_INT, OFF(n), "N", 1, 1e7, NULL, "how many texts to keep; default: all" },
+	{ "sample", 'n', MM_OPT_INT, OFF(n), "N", 1, 1e7, NULL,
+		"how many (texts to keep: all; clusters: the best number)" },
 };
 const size_t mm_n_cli_opts = MM_COUNT(mm_cli_opts);
 
@@ -62,6 +66,9 @@ const struct mm_cli_cmd mm_cli_cmds[] = {
 	{ "dist", "A B", "distance of two models, in bits per byte", 2, 2, "model model", 10, { 0 }, mm_run_dist },
 	{ "map", "", "draw the map, or write it as SVG", 0, 0, "", 10,
 		{ "svg", "title", "epoch", "no-labels", "method" }, mm_run_map },
+	{ "tree", "", "the family tree: who comes from whom", 0, 0, "", LONG, { 0 }, mm_run_tree },
+	{ "cluster", "", "groups of models", 0, 0, "", LONG, { "linkage", "sample", "newick" }, mm_run_cluster },
+	{ "trajectory", "RUN", "the way of a training run", 1, 1, "", 10, { 0 }, mm_run_trajectory },
 	{ "epochs", "", "the maps there have been", 0, 0, "", 10, { 0 }, mm_run_epochs },
 	{ "queue", "", "what waits, runs or failed, and why", 0, 0, "", 10, { "all" }, mm_run_queue },
 	{ "retry", "NAME...", "queue failed or never ready models again", 1, MM_MAX_WORDS, "model", 10, { 0 },

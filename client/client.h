@@ -110,8 +110,8 @@ struct mm_cli {
 	bool no_daemon, usage; /* why the command failed: exit status 3, 2 */
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
-			*domain, *sort, *title, *kind, *method, *family, *max_params;
-		bool json, ascii, all, help, until_idle, once, force, no_labels, smaller;
+			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage;
+		bool json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
 		int64_t k, seed, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
 	} o;
@@ -164,6 +164,9 @@ int mm_run_status(struct mm_cli *c, struct mm_err *err);
 int mm_run_models(struct mm_cli *c, struct mm_err *err);
 int mm_run_show(struct mm_cli *c, struct mm_err *err);
 int mm_run_near(struct mm_cli *c, struct mm_err *err);
+int mm_run_tree(struct mm_cli *c, struct mm_err *err);
+int mm_run_cluster(struct mm_cli *c, struct mm_err *err);
+int mm_run_trajectory(struct mm_cli *c, struct mm_err *err);
 int mm_run_dist(struct mm_cli *c, struct mm_err *err);
 int mm_run_map(struct mm_cli *c, struct mm_err *err);
 int mm_run_queue(struct mm_cli *c, struct mm_err *err);

@@ -98,6 +98,18 @@ static json_t *srv_body(struct srv *s, const char *cmd, const json_t *q, struct 
 		{ "refit", "{\"epoch\":4}" },
 		{ "epochs", "{\"epoch\":1,\"epochs\":[{\"epoch\":1,\"method\":\"pca\",\"models\":2,\"explained\":[0.6,"
 			    "0.2]}]}" },
+		{ "tree",
+			"{\"models\":[{\"name\":\"kid\",\"kind\":\"child\",\"parent\":\"base\",\"kl_bits_per_byte\":0."
+			"5,"
+			"\"rival\":\"other\",\"support\":0.97},{\"name\":\"base\",\"kind\":\"root\"},{\"name\":\"mix\","
+			"\"kind\":\"merge\",\"parent\":\"base\",\"parent2\":\"kid\",\"alpha\":0.25}]}" },
+		{ "cluster",
+			"{\"n\":1,\"silhouette\":0.5,\"clusters\":[{\"name\":\"base\",\"silhouette\":0.5,\"members\":["
+			"\"base\",\"kid\"]}],\"newick\":\"(base:1,kid:1);\"}" },
+		{ "trajectory",
+			"{\"run\":\"r\",\"legs\":[{\"from\":\"r/c-1\",\"to\":\"r/c-3\",\"from_step\":1,\"to_step\":3,"
+			"\"kl_bits_per_byte\":0.25,\"kl_bits_per_byte_per_step\":0.125}],\"path\":16,\"distance\":"
+			"16}" },
 		{ "retry", "{\"model\":\"neox-a\"}" },
 		{ "backup", "{\"bulk\":{\"handle\":9,\"bytes\":1049576}}" },
 		{ "export",

@@ -118,6 +118,10 @@ static void test_commands(void **state)
 	EXPECT(0, PARTS("neox-a: queued again"), "-s", s->url, "retry", "neox");
 	EXPECT(0, PARTS("epoch 4"), "-s", s->url, "refit");
 	EXPECT(0, PARTS("60 + 20"), "-s", s->url, "epochs");
+	EXPECT(0, PARTS("base  ", "  - kid", "97 % nearer than other", "25 % of kid"), "-s", s->url, "--ascii", "tree");
+	EXPECT(0, PARTS("1 clusters", "base (2, silhouette 0.50)", "  kid"), "-s", s->url, "cluster", "-n", "1");
+	EXPECT(0, PARTS("(base:1,kid:1);"), "-s", s->url, "cluster", "--newick");
+	EXPECT(0, PARTS("r/c-1", "0.25000", "path 16"), "-s", s->url, "trajectory", "r");
 	EXPECT(0, PARTS("2 models, epoch 3, pca", " a", " b"), "-s", s->url, "--ascii", "map");
 	EXPECT(0, PARTS("<svg", "</svg>"), "-s", s->url, "map", "--svg", "-");
 	EXPECT(0, PARTS("{\"a\":\"neox-a\",\"b\":\"bard-mini\",\"kl_bits_per_byte\":"), "-s", s->url, "--json", "dist",

@@ -1,0 +1,152 @@
+/* cmd_lineage.c - relations: the family tree, clusters, the way of a training run. */
+#include "client/client.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- tree ---- */
+
+#define INDENT_MAX 60 /* columns: deeper generations stand at the same place */
+
+struct tree {
+	struct mm_cli *c;
+	const json_t *models;
+	struct mm_table *t;
+	size_t left; /* rows still to come: a ring of parents, which there should not be, ends here */
+};
+
+static void row(struct tree *tr, const json_t *o, int depth)
+{
+	char kl[MM_CELL];
+	const char *kind = mm_str(o, "kind");
+	double support = mm_num(o, "support", NAN);
+	int at = 2 * depth < INDENT_MAX ? 2 * depth : INDENT_MAX;
+	bool root = depth == 0;
+	mm_table_put(tr->t, root ? MM_BOLD : MM_PLAIN, "%*s%s%s", at, "",
+		root ? "" : mm_glyph(&tr->c->term, "\xE2\x94\x94 ", "- "), mm_str(o, "name"));
+	mm_table_put(tr->t, MM_DIM, "%s", kind);
+	mm_table_put(tr->t, MM_PLAIN, "%s", mm_fmt_bits(json_object_get(o, "kl_bits_per_byte"), kl));
+	if (strcmp(kind, "merge") == 0)
+		mm_table_put(tr->t, MM_CYAN, "%.0f %% of %s", 100 * mm_num(o, "alpha", 0), mm_str(o, "parent2"));
+	else if (isfinite(support))
+		mm_table_put(tr->t, MM_DIM, "%.0f %% nearer than %s", 100 * support, mm_str(o, "rival"));
+	else
+		mm_table_put(tr->t, MM_DIM, "%s", "");
+}
+
+static void branch(struct tree *tr, const char *parent, int depth)
+{
+	size_t i;
+	json_t *o;
+	json_array_foreach ((json_t *)tr->models, i, o) {
+		const char *p = mm_str(o, "parent");
+		if (tr->left == 0 || strcmp(p, parent) != 0)
+			continue;
+		tr->left--;
+		row(tr, o, depth);
+		branch(tr, mm_str(o, "name"), depth + 1);
+	}
+}
+
+int mm_run_tree(struct mm_cli *c, struct mm_err *err)
+{
+	static const struct mm_col cols[] = { { "MODEL", false, 0, 16 }, { "", false, 2, 0 },
+		{ "KL BITS/BYTE", true, 1, 0 }, { "", false, 3, 12 } };
+	json_t *b;
+	if (mm_cli_ask(c, "tree", NULL, &b, err))
+		return -1;
+	if (!b)
+		return 0;
+	struct tree tr = {
+		.c = c, .models = json_object_get(b, "models"), .t = mm_table_new(cols, MM_COUNT(cols), err)
+	};
+	int rc = tr.t ? 0 : -1;
+	if (tr.t) {
+		tr.left = json_array_size(tr.models);
+		branch(&tr, "", 0);
+		rc = mm_table_print(tr.t, &c->term, c->out, err);
+	}
+	mm_table_free(tr.t);
+	json_decref(b);
+	return rc;
+}
+
+/* ---- cluster ---- */
+
+int mm_run_cluster(struct mm_cli *c, struct mm_err *err)
+{
+	json_t *b, *o, *m, *args = json_object();
+	size_t i, j;
+	char clean[4096];
+	if (c->o.n)
+		json_object_set_new(args, "n", json_integer(c->o.n));
+	if (c->o.linkage)
+		json_object_set_new(args, "linkage", json_string(c->o.linkage));
+	if (mm_cli_ask(c, "cluster", args, &b, err))
+		return -1;
+	if (!b)
+		return 0;
+	if (c->o.newick) {
+		fprintf(c->out, "%s\n", mm_str(b, "newick"));
+		json_decref(b);
+		return 0;
+	}
+	fprintf(c->out, "%lld clusters, mean silhouette %.2f\n", (long long)mm_int(b, "n", 0),
+		mm_num(b, "silhouette", 0));
+	json_array_foreach (json_object_get(b, "clusters"), i, o) {
+		mm_term_clean(&c->term, mm_str(o, "name"), clean, sizeof clean);
+		fprintf(c->out, "%s%s%s (%zu, silhouette %.2f)\n", mm_term_on(&c->term, MM_BOLD), clean,
+			mm_term_off(&c->term, MM_BOLD), json_array_size(json_object_get(o, "members")),
+			mm_num(o, "silhouette", 0));
+		json_array_foreach (json_object_get(o, "members"), j, m) {
+			mm_term_clean(&c->term, json_string_value(m), clean, sizeof clean);
+			fprintf(c->out, "  %s\n", clean);
+		}
+	}
+	json_decref(b);
+	return 0;
+}
+
+/* ---- trajectory ---- */
+
+int mm_run_trajectory(struct mm_cli *c, struct mm_err *err)
+{
+	static const struct mm_col cols[] = { { "FROM", false, 0, 12 }, { "TO", false, 0, 12 }, { "STEPS", true, 2, 0 },
+		{ "KL BITS/BYTE", true, 0, 0 }, { "A STEP", true, 1, 0 }, { "TURN", true, 3, 0 } };
+	json_t *b, *o;
+	size_t i;
+	char cell[MM_CELL];
+	if (mm_cli_ask(c, "trajectory", json_pack("{s:s}", "run", c->word[0]), &b, err))
+		return -1;
+	if (!b)
+		return 0;
+	struct mm_table *t = mm_table_new(cols, MM_COUNT(cols), err);
+	if (!t) {
+		json_decref(b);
+		return -1;
+	}
+	json_array_foreach (json_object_get(b, "legs"), i, o) {
+		double turn = mm_num(o, "turn_degrees", NAN);
+		mm_table_put(t, MM_PLAIN, "%s", mm_str(o, "from"));
+		mm_table_put(t, MM_PLAIN, "%s", mm_str(o, "to"));
+		mm_table_put(t, MM_DIM, "%lld", (long long)(mm_int(o, "to_step", 0) - mm_int(o, "from_step", 0)));
+		mm_table_put(t, MM_BOLD, "%s", mm_fmt_bits(json_object_get(o, "kl_bits_per_byte"), cell));
+		mm_table_put(t, MM_PLAIN, "%s", mm_fmt_num(json_object_get(o, "kl_bits_per_byte_per_step"), cell));
+		if (isfinite(turn))
+			mm_table_put(t, MM_DIM, "%.0f%s", turn, mm_glyph(&c->term, "\xC2\xB0", " deg"));
+		else
+			mm_table_put(t, MM_DIM, "%s", "");
+	}
+	int rc = 0;
+	if (mm_table_rows(t))
+		rc = mm_table_print(t, &c->term, c->out, err);
+	else
+		fputs("One checkpoint only: no way yet.\n", c->out);
+	if (rc == 0 && mm_table_rows(t))
+		fprintf(c->out, "path %.3g, from end to end %.3g (sqrt nats per text)\n", mm_num(b, "path", 0),
+			mm_num(b, "distance", 0));
+	mm_table_free(t);
+	json_decref(b);
+	return rc;
+}
