@@ -271,7 +271,9 @@ static int renamed(struct mm_cand *c, struct mm_model_entry *r, struct mm_err *e
 	int rc = -1;
 	if (!old)
 		return -1;
-	if (e) { /* never scored: it goes, and its jobs with it */
+	if (e) { /* never scored: it goes, and its jobs and alerts with it */
+		e->rec.gone = true;
+		mm_alerts_model(d, e);
 		if (mm_queue_forget(d, e, err))
 			goto out;
 		c->e = NULL;
