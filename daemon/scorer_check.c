@@ -20,6 +20,7 @@ struct mm_collect {
 	struct mm_frame_in *in;
 	struct mm_result r;
 	uint64_t array_bytes;
+	char bos[16], compute[16]; /* copies: a reload replaces the configuration */
 	bool has_error;
 	struct mm_err error; /* the scorer's own */
 };
@@ -39,6 +40,8 @@ struct mm_collect *mm_collect_new(const struct mm_collect_opts *o, struct mm_err
 	if (!c)
 		return NULL;
 	c->o = *o;
+	snprintf(c->bos, sizeof c->bos, "%s", o->bos);
+	snprintf(c->compute, sizeof c->compute, "%s", o->compute);
 	if (!(c->in = mm_frame_in_new(STREAM_EXTRA + o->n_texts * PER_TEXT_MAX, err))) {
 		mm_free(c);
 		return NULL;
@@ -148,7 +151,7 @@ static int check_meta(struct mm_collect *c, struct mm_err *err)
 	mm_hash_hex(c->o.texts, hex);
 	if (want_str(m, "texts", hex, err))
 		return mm_wrap(err, "the text set file has changed since the daemon read it");
-	if (want_str(m, "bos", c->o.bos, err) || want_str(m, "compute_policy", c->o.compute, err) ||
+	if (want_str(m, "bos", c->bos, err) || want_str(m, "compute_policy", c->compute, err) ||
 		want_hash(m, "quick", &c->r.quick, err) || want_hash(m, "full", &c->r.full, err) ||
 		mm_json_get_i64(m, "n_texts", 0, INT64_MAX, &n, err) ||
 		mm_json_get_i64(m, "n_cut", 0, (int64_t)c->o.n_texts, &cut, err))

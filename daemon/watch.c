@@ -9,12 +9,13 @@
 #include <unistd.h>
 
 #define FIRST_SCAN_S 30.0 /* after this readiness does not wait any longer for a file server */
-#define BATCH	     256  /* messages handled before the loop looks at its other sources again */
+#define STOP_S	     3.0
+#define BATCH	     256 /* messages handled before the loop looks at its other sources again */
 
 struct link {
 	struct mm_watch *w;
 	struct mm_wroot *root;
-	const char *path;
+	char *path; /* our own: a reload replaces the configuration */
 	bool scanned;
 };
 
@@ -147,9 +148,10 @@ int mm_watch_start(struct mm_daemon *d, struct mm_err *err)
 		.follow_symlinks = d->cfg.watch.follow_symlinks };
 	for (size_t i = 0; i < d->cfg.watch.n_dirs; i++) {
 		struct link *l = &w->link[i];
-		*l = (struct link){ .w = w, .path = d->cfg.watch.dirs[i] };
+		*l = (struct link){ .w = w };
 		w->n_link = i + 1;
-		if (!(l->root = mm_wroot_start(l->path, &o, sink, l, err)))
+		if (!(l->path = mm_strdup(d->cfg.watch.dirs[i], err)) ||
+			!(l->root = mm_wroot_start(l->path, &o, sink, l, err)))
 			return -1;
 	}
 	if (!w->n_link)
@@ -162,9 +164,13 @@ void mm_watch_stop(struct mm_daemon *d)
 	struct mm_watch *w = d->watch;
 	if (!w)
 		return;
-	for (size_t i = 0; i < w->n_link; i++)
-		if (w->link[i].root && !mm_wroot_stop(w->link[i].root, 2))
-			mm_log(MM_LOG_WARN, "%s does not answer, its thread is left behind", w->link[i].path);
+	double until = mm_monotonic() + STOP_S; /* for all of them: the stop has its own deadline */
+	for (size_t i = 0; i < w->n_link; i++) {
+		struct link *l = &w->link[i];
+		if (l->root && !mm_wroot_stop(l->root, MM_MAX(until - mm_monotonic(), 0.1)))
+			mm_log(MM_LOG_WARN, "%s does not answer, its thread is left behind", l->path);
+		mm_free(l->path);
+	}
 	sd_event_source_disable_unref(w->source);
 	sd_event_source_disable_unref(w->timer);
 	for (size_t i = 0; i < w->n; i++) {
