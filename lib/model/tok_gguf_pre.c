@@ -22,6 +22,27 @@
 		       "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|" J_LINES
 #define J_ASCII_PUNCT "[!\\\"#$%&'()*+,\\\\-./:;<=>?@\\\\[\\\\\\\\\\\\]^_`{|}~]"
 
+/* Cased letters, as the published pattern lists them. In escapes: some of them are not stable under normalization. */
+#define J_CASED                                                                                                        \
+	"A-Za-z\\u00b5\\u00c0-\\u00d6\\u00d8-\\u00f6\\u00f8-\\u01ba\\u01bc-\\u01bf"                                    \
+	"\\u01c4-\\u0293\\u0295-\\u02af\\u0370-\\u0373\\u0376\\u0377\\u037b-\\u037d"                                   \
+	"\\u037f\\u0386\\u0388-\\u038a\\u038c\\u038e-\\u03a1\\u03a3-\\u03f5"                                           \
+	"\\u03f7-\\u0481\\u048a-\\u052f\\u0531-\\u0556\\u10a0-\\u10c5\\u13a0-\\u13f5"                                  \
+	"\\u13f8-\\u13fd\\u1c90-\\u1cba\\u1cbd-\\u1cbf\\u1d00-\\u1d2b\\u1d6b-\\u1d77"                                  \
+	"\\u1d79-\\u1d9a\\u1e00-\\u1f15\\u1f18-\\u1f1d\\u1f20-\\u1f45\\u1f48-\\u1f4d"                                  \
+	"\\u1f50-\\u1f57\\u1f59\\u1f5b\\u1f5d\\u1f5f-\\u1f7d\\u1f80-\\u1fb4"                                           \
+	"\\u1fb6-\\u1fbc\\u1fbe\\u1fc2-\\u1fc4\\u1fc6-\\u1fcc\\u1fd0-\\u1fd3"                                          \
+	"\\u1fd6-\\u1fdb\\u1fe0-\\u1fec\\u1ff2-\\u1ff4\\u1ff6-\\u1ffc\\u2102\\u2107"                                   \
+	"\\u210a-\\u2113\\u2115\\u2119-\\u211d\\u2124\\u2126\\u2128\\u212a-\\u212d"                                    \
+	"\\u212f-\\u2134\\u2139\\u213c-\\u213f\\u2145-\\u2149\\u214e\\u2183\\u2184"                                    \
+	"\\u2c00-\\u2c7b\\u2c7e-\\u2ce4\\u2ceb-\\u2cee\\u2cf2\\u2cf3\\ua640-\\ua66d"                                   \
+	"\\ua680-\\ua69b\\ua722-\\ua76f\\ua771-\\ua787\\ua78b-\\ua78e\\uab70-\\uabbf"                                  \
+	"\\ufb00-\\ufb06\\ufb13-\\ufb17\\uff21-\\uff3a\\uff41-\\uff5a"                                                 \
+	"\\ud801\\udc00-\\ud801\\udc4f\\ud801\\udcb0-\\ud801\\udcd3"                                                   \
+	"\\ud801\\udcd8-\\ud801\\udcfb\\ud803\\udc80-\\ud803\\udcb2"                                                   \
+	"\\ud803\\udcc0-\\ud803\\udcf2\\ud806\\udca0-\\ud806\\udcdf"                                                   \
+	"\\ud83a\\udd00-\\ud83a\\udd43"
+
 /* Steps. */
 #define SEQ(steps) "{\"type\":\"Sequence\",\"pretokenizers\":[" steps "]}"
 #define SPLIT(regex)                                                                                                   \
@@ -41,25 +62,9 @@
 #define FALCON                                                                                                         \
 	SEQ("{\"type\":\"Punctuation\",\"behavior\":\"Contiguous\"}," GPT2                                             \
 	    "," DIGITS("false") "," SPLIT("[0-9][0-9][0-9]"))
-#define DEEPSEEK_LLM                                                                                                                                                                                                                 \
-	SEQ(SPLIT("[\\r\\n]") "," SPLIT(                                                                                                                                                                                             \
-		"\\\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-"                                                                                                         \
-		"Ᏽᏸ-"                                                                                                                                                                                                            \
-		"ᏽᲐ-"                                                                                                                                                                                                            \
-		"ᲺᲽ-"                                                                                                                                                                                                            \
-		"Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-" \
-		"ⱻⱾ-"                                                                                                                                                                                                            \
-		"ⳤⳫ-"                                                                                                                                                                                                            \
-		"ⳮⳲⳳꙀ-ꙭ"                                                                                                                                                                                                   \
-		"Ꚁ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-"                                                                                                  \
-		"𑣟𞤀-"                                                                                                                                                                                                          \
-		"𞥃]"                                                                                                                                                                                                              \
-		"+") "," SPLIT("\\\\s?[!-/:-~！-／：-～‘-‟　-。]+") "," SPLIT("\\\\s+$") "," SPLIT("[一-龥ࠀ-一가-"                                                                                                             \
-												   "퟿]"                                                                                                                            \
-												   "+") "," DIGITS("t"                                                                                                               \
-														   "r"                                                                                                               \
-														   "u"                                                                                                               \
-														   "e") "," BYTES)
+#define DEEPSEEK_LLM                                                                                                      \
+	SEQ(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?[" J_CASED "]+") "," SPLIT("\\\\s?[!-/:-~！-／：-～‘-‟　-。]+") "," SPLIT( \
+		"\\\\s+$") "," SPLIT("[一-龥ࠀ-一가-퟿]+") "," DIGITS("true") "," BYTES)
 #define DEEPSEEK_CODER                                                                                                 \
 	SEQ(SPLIT("[\\r\\n]") "," SPLIT("\\\\s?\\\\p{L}+") "," SPLIT("\\\\s?\\\\p{P}+") "," SPLIT(                     \
 		"[一-龥ࠀ-一가-퟿]+") "," DIGITS("true") "," BYTES)
@@ -69,7 +74,7 @@
 	    "[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]+"                                           \
 	    "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}&&[^\\\\p{Han}]]*" J_FOLDED "?|\\\\p{N}{1,3}|" J_OTHER "|" J_LINES)
 
-enum { NFC = 1, IGNORE_MERGES = 2, BOS = 4, SEP = 8 };
+enum { NFC = 1, IGNORE_MERGES = 2 };
 
 static const struct {
 	const char *name, *pre;
@@ -82,14 +87,14 @@ static const struct {
 	{ "gigachat", GPT2, 0 },
 	{ "a.x-4.0", GPT2, 0 },
 	{ "mellum", GPT2, 0 },
-	{ "jina-es", GPT2, SEP },
-	{ "jina-de", GPT2, SEP },
-	{ "jina-v2-es", GPT2, SEP },
-	{ "jina-v2-de", GPT2, SEP },
+	{ "jina-es", GPT2, 0 },
+	{ "jina-de", GPT2, 0 },
+	{ "jina-v2-es", GPT2, 0 },
+	{ "jina-v2-de", GPT2, 0 },
 	{ "modern-bert", GPT2, NFC },
-	{ "jina-v1-en", GPT2, SEP },
-	{ "jina-v2-code", GPT2, SEP },
-	{ "roberta-bpe", GPT2, SEP },
+	{ "jina-v1-en", GPT2, 0 },
+	{ "jina-v2-code", GPT2, 0 },
+	{ "roberta-bpe", GPT2, 0 },
 	{ "jais", GPT2, 0 },
 	{ "trillion", GPT2, 0 },
 	{ "granite-docling", GPT2, 0 },
@@ -103,15 +108,15 @@ static const struct {
 	{ "exaone", STARCODER, NFC },
 	{ "minerva-7b", STARCODER, 0 },
 	{ "mellum2", STARCODER, 0 },
-	{ "llama3", LLAMA3, IGNORE_MERGES | BOS },
-	{ "llama-v3", LLAMA3, IGNORE_MERGES | BOS },
-	{ "llama-bpe", LLAMA3, IGNORE_MERGES | BOS },
-	{ "falcon3", LLAMA3, IGNORE_MERGES | BOS },
-	{ "falcon-h1", LLAMA3, IGNORE_MERGES | BOS },
-	{ "pixtral", LLAMA3, IGNORE_MERGES | BOS },
-	{ "midm-2.0", LLAMA3, IGNORE_MERGES | BOS },
-	{ "lfm2", LLAMA3, IGNORE_MERGES | BOS },
-	{ "jina-v5-nano", LLAMA3, IGNORE_MERGES | BOS },
+	{ "llama3", LLAMA3, IGNORE_MERGES },
+	{ "llama-v3", LLAMA3, IGNORE_MERGES },
+	{ "llama-bpe", LLAMA3, IGNORE_MERGES },
+	{ "falcon3", LLAMA3, IGNORE_MERGES },
+	{ "falcon-h1", LLAMA3, IGNORE_MERGES },
+	{ "pixtral", LLAMA3, IGNORE_MERGES },
+	{ "midm-2.0", LLAMA3, IGNORE_MERGES },
+	{ "lfm2", LLAMA3, IGNORE_MERGES },
+	{ "jina-v5-nano", LLAMA3, IGNORE_MERGES },
 	{ "dbrx", LLAMA3, 0 },
 	{ "smaug-bpe", LLAMA3, IGNORE_MERGES },
 	{ "chatglm-bpe", LLAMA3, IGNORE_MERGES },
@@ -158,7 +163,7 @@ static const struct {
 	{ "kanana2", ONE(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")), 0 },
 	{ "minimax-m2", ONE(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")), 0 },
 	{ "granite-embed-multi-97m", ONE(J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")), IGNORE_MERGES },
-	{ "tekken", ONE(J_O200K("", "\\\\p{N}")), IGNORE_MERGES | BOS },
+	{ "tekken", ONE(J_O200K("", "\\\\p{N}")), IGNORE_MERGES },
 	{ "tiny_aya",
 		SEQ(SPLIT("\\\\d{1,3}(?=(?:\\\\d{3})*\\\\b)") "," SPLIT(
 			J_O200K(J_FOLDED "?", "\\\\p{N}{1,3}")) "," BYTES),
@@ -183,7 +188,7 @@ static const struct {
 		SEQ(SPLIT("<sentinel:[0-9]+>") "," SPLIT("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z") "," SPLIT(
 			"([\\\\t\\\\n]|    |  )") "," DIGITS("true") ",{\"type\":\"Punctuation\",\"behavior\":"
 								     "\"Isolated\"}," GPT2),
-		BOS },
+		0 },
 };
 
 /* Files of the first years have no name ("default" is what the converter wrote when it did not know either). */
@@ -214,8 +219,6 @@ int tok_gguf_pre(struct mm_tok *tok, struct tok_str name, struct tok_str archite
 		return mm_fail(err, MM_EUNSUPPORTED, "tokenizer.ggml.pre '%s' is not known", shown);
 	}
 	out->ignore_merges = rows[i].flags & IGNORE_MERGES;
-	out->bos = rows[i].flags & (BOS | SEP);
-	out->sep = rows[i].flags & SEP;
 	if ((rows[i].flags & NFC) && tok_norms_add_nfc(&tok->norms, err))
 		return -1;
 	j = mm_json_parse(rows[i].pre, strlen(rows[i].pre), rows[i].name, err);

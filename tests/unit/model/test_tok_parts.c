@@ -347,6 +347,30 @@ static void test_literals(void **state)
 	literal("'\\ud800'", NULL, 0);
 }
 
+/* Every name of tokenizer.ggml.pre has a pipeline that can be built; others are refused by name. */
+static void test_gguf_pre(void **state)
+{
+	struct tok_gguf_defaults def = { 0 };
+	struct mm_err err;
+	struct mm_tok *tok;
+	const char *name;
+	(void)state;
+	for (size_t i = 0; (name = tok_gguf_pre_name(i)); i++) {
+		tok = tok_new(&err);
+		assert_non_null(tok);
+		if (tok_gguf_pre(
+			    tok, (struct tok_str){ (const uint8_t *)name, strlen(name) }, TOK_LIT("llama"), &def, &err))
+			fail_msg("%s", err.text);
+		assert_true(tok->pres.n > 0);
+		mm_tok_close(tok);
+	}
+	tok = tok_new(&err);
+	assert_int_equal(tok_gguf_pre(tok, TOK_LIT("klingon"), TOK_LIT("llama"), &def, &err), -1);
+	assert_int_equal(err.code, MM_EUNSUPPORTED);
+	assert_non_null(strstr(err.text, "klingon"));
+	mm_tok_close(tok);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -365,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_properties),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_literals),
+		cmocka_unit_test(test_gguf_pre),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
