@@ -266,7 +266,7 @@ int mm_setup_qwen_window(struct mm_setup *s, size_t first, struct mm_err *err)
 		if (w && !json_is_null(w) && (!json_is_integer(w) || json_integer_value(w) < 0))
 			return bad_value(s, "sliding_window", w, "a whole number or null", err);
 		h->window = w ? (size_t)json_integer_value(w) : 4096;
-		from = mm_cfg_get(s, "max_window_layers");
+		from = first ? mm_cfg_get(s, "max_window_layers") : NULL;
 		first = json_is_integer(from) && json_integer_value(from) >= 0 ? (size_t)json_integer_value(from)
 									       : first;
 	}
@@ -421,7 +421,7 @@ static int derive(struct mm_setup *s, struct mm_err *err)
 	return 0;
 }
 
-int mm_hp_read(struct mm_hp *hp, const struct mm_family *fam, const json_t *config, const struct mm_ckpt *ck,
+static int read_all(struct mm_hp *hp, const struct mm_family *fam, const json_t *config, const struct mm_ckpt *ck,
 	struct mm_err *err)
 {
 	struct mm_setup s = { .cfg = config, .root = config, .ck = ck, .fam = fam, .hp = hp };
@@ -455,6 +455,15 @@ int mm_hp_read(struct mm_hp *hp, const struct mm_family *fam, const json_t *conf
 			hp->qkv = MM_QKV_BLOCKS;
 	}
 	return derive(&s, err);
+}
+
+int mm_hp_read(struct mm_hp *hp, const struct mm_family *fam, const json_t *config, const struct mm_ckpt *ck,
+	struct mm_err *err)
+{
+	int rc = read_all(hp, fam, config, ck, err);
+	if (rc)
+		mm_hp_fini(hp);
+	return rc;
 }
 
 void mm_hp_fini(struct mm_hp *hp)
