@@ -40,9 +40,10 @@ static const struct option options[] = {
 };
 
 /* OpenBLAS acts when the library is loaded, before main: it takes its kernels from OPENBLAS_CORETYPE (see
- * lib/tensor/cpu.c), and it starts threads, which have the signal mask that the process was started with. A SIGHUP would go to one of them and kill the process. So: the right variable, blocked
- * signals, and once more from the start; both outlast exec. Threads that ZeroMQ and OpenMP start inherit the mask too,
- * so that signals reach nobody but the loop's signalfd. */
+ * lib/tensor/cpu.c), and it starts threads, which have the signal mask that the process was started with. A SIGHUP
+ * would go to one of them and kill the process. So: the right variable, blocked signals, and once more from the start;
+ * both outlast exec. Threads that ZeroMQ and OpenMP start inherit the mask too, so that signals reach nobody but the
+ * loop's signalfd. */
 static void start_over_clean(char **argv)
 {
 	static const int blocked[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };

@@ -258,8 +258,8 @@ static void look_for_root(struct mm_wroot *r)
 	struct stat st;
 	errno = 0;
 	/* Without its watch it was deleted: a new one may have the same number. */
-	if (r->top && (stat(r->path, &st) || st.st_dev != r->top->dev ||
-			      (st.st_ino != r->top->ino && !r->top->net) || mm_wnode_blind(r->top)))
+	if (r->top && (stat(r->path, &st) || st.st_dev != r->top->dev || (st.st_ino != r->top->ino && !r->top->net) ||
+			      mm_wnode_blind(r->top)))
 		mm_wnode_remove(r, r->top);
 	if (!r->top && mm_wscan_top(r)) {
 		if (r->told_missing)

@@ -75,8 +75,8 @@ int mm_reply_parse(
  * Metadata: the daemon asks for "texts" (hash of the text set, hex), "n_texts", "bos", "compute_policy" (as asked for),
  *   "quick" and "full" (fingerprints, hex) and keeps "version", "compute", "family", "architecture", "container",
  *   "dtype", "params", "bytes", "context", "vocab", "n_cut", "tokens_per_s", "seconds_load|tokenize|score". `quick` is
- *   computed from what was read for this scoring, as `--probe` computes it. Arrays: `loglik` f32 [N], `n_tokens` u32 [N].
- * An array of one name comes once; n_dim 0 is one element. JSON frames have at most 16 MiB. Frames larger than
+ *   computed from what was read for this scoring, as `--probe` computes it. Arrays: `loglik` f32 [N], `n_tokens` u32
+ * [N]. An array of one name comes once; n_dim 0 is one element. JSON frames have at most 16 MiB. Frames larger than
  * MM_FRAME_MAX are not possible; a scorer that dies leaves a stream without 'Z', which is no result.
  */
 #define MM_FRAME_MAX (UINT32_C(1) << 30)
