@@ -1,0 +1,122 @@
+/* stat_leak.h - has a model seen reference texts? And which hypothesis tests of a whole stream of models hold.
+ *
+ * A model that was trained on some of the reference texts gains on these texts alone, by about the same amount on each.
+ * What its relatives predict for a text (ridge regression over the texts, every text predicted from the others) is free
+ * of that gain, so that the residuals of a leaked model have a second mode on the right. A healthy model's residuals
+ * have one mode: heavy tails, but symmetric within a domain.
+ *
+ *	mm_leak_residual   y - prediction from other models, cross-fitted over the texts
+ *	mm_leak_centre     minus the median of each domain: a gain of a whole domain (fine-tuning) is no evidence
+ *	mm_leak_mixture    one mode against two: statistic, effect size, posterior of each text
+ *	mm_leak_p          p-value, deflated by what the other models' statistics look like (they are the calibration)
+ *	mm_leak_level      mean log-likelihood against benchmark score: robust line, its residual
+ *	mm_fdr_*           which p-values are discoveries when they come one by one
+ *
+ * Pure functions; sums in a fixed order; no state. */
+#ifndef MM_STAT_LEAK_H
+#define MM_STAT_LEAK_H
+
+#include "stat/stat.h"
+
+/* ---- leak_resid.c ---- */
+
+#define MM_LEAK_FOLDS	       5
+#define MM_LEAK_MIN_PREDICTORS 3
+#define MM_LEAK_PREDICTORS     96 /* more than so many add noise and time: callers give the nearest */
+/* r[n]: y minus the ridge prediction from the rows of x, each text predicted by a fit on the other folds; the penalty
+ * is chosen in each fold by generalised cross-validation. x must not hold y itself or a copy of it. */
+int mm_leak_residual(
+	const struct mm_mat *x, const float *y, uint64_t seed, double *r, struct mm_err *err) MM_MUST_CHECK;
+/* Subtracts from r the median of its domain (domains below 10 texts: the median of all). domain[n] < n_domain. */
+int mm_leak_centre(double *r, size_t n, const uint32_t *domain, size_t n_domain, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- leak_mix.c ---- */
+
+/* H0: the residuals are one Student mode, symmetric, with any degrees of freedom, place and width. H1: a share of at
+ * most MM_LEAK_SHARE_MAX of the texts lies higher by a gain, same shape and width. */
+#define MM_LEAK_SHARE_MAX 0.6
+#define MM_LEAK_MIN_TEXTS 50
+struct mm_leak_mix {
+	double llr;	   /* log likelihood ratio of H1 over H0, in nats, >= 0 */
+	double share;	   /* of texts in the upper mode */
+	double gain;	   /* between the modes, in the unit of r */
+	double width;	   /* scale of a mode */
+	double separation; /* gain / width: the effect size without a unit */
+	double dof;
+};
+/* posterior[n] (NULL: not wanted): that the text is in the upper mode. */
+int mm_leak_mixture(
+	const double *r, size_t n, struct mm_leak_mix *out, double *posterior, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- leak.c ---- */
+
+/* Factor by which the llr of healthy models exceed what H0 alone would give: 1 or more; llr[k] of the other models,
+ * leaked ones among them do little harm (a quantile, not a mean). Few models: a prior takes the place of those missing.
+ */
+double mm_leak_inflation(const double *llr, size_t k, struct mm_err *err); /* -1: out of memory */
+/* p-value of a llr under H0, after division by the inflation. Falls exponentially: it is made of the texts, and can get
+ * as small as they allow. */
+double mm_leak_p(double llr, double inflation);
+/* Several p-values of one hypothesis, dependent in any way (Bonferroni). */
+double mm_leak_combine(const double *p, size_t n);
+
+/* One model against the others, from two sides: predicted by its nearest relatives, and by models of other groups alone
+ * (a relative that has seen the same texts hides the gain, a stranger does not). */
+enum mm_leak_side { MM_LEAK_RELATIVES, MM_LEAK_STRANGERS, MM_LEAK_SIDES };
+extern const char *const mm_leak_side_name[MM_LEAK_SIDES]; /* "contrast_relatives", "contrast_strangers" */
+struct mm_leak_input {
+	const struct mm_mat *m;
+	const bool *usable;    /* [k] may predict: finite, no anomaly, not itself known to be leaked; NULL: all */
+	const uint64_t *group; /* [k] architecture and size; NULL: all strangers */
+	const uint32_t *domain;
+	size_t n_domain;
+};
+struct mm_leak_test {
+	bool known[MM_LEAK_SIDES]; /* enough predictors */
+	size_t n_predictors[MM_LEAK_SIDES];
+	struct mm_leak_mix mix[MM_LEAK_SIDES];
+	enum mm_leak_side best;	 /* of the larger llr */
+	double p[MM_LEAK_SIDES]; /* filled by mm_leak_decide */
+	double p_all;		 /* combined; 1 when nothing is known */
+};
+/* residual[n], posterior[n]: of the better side. */
+int mm_leak_test(const struct mm_leak_input *in, size_t self, struct mm_leak_test *out, double *residual,
+	double *posterior, struct mm_err *err) MM_MUST_CHECK;
+/* p-values of t[k]: each calibrated by the other models', those of leaked[k] (known to be) left out. */
+int mm_leak_decide(struct mm_leak_test *t, const bool *leaked, size_t k, struct mm_err *err) MM_MUST_CHECK;
+/* Is the effect one that means something: two modes that can be told apart, a gain worth a name, a few texts? */
+#define MM_LEAK_MIN_MODELS     8
+#define MM_LEAK_MIN_SEPARATION 1.5
+#define MM_LEAK_MIN_GAIN       0.005 /* nats a byte */
+#define MM_LEAK_MIN_SUSPECTS   5
+bool mm_leak_matters(const struct mm_leak_mix *mix, size_t n_suspects, double mean_bytes);
+
+struct mm_leak_level {
+	double statistic; /* residual over its robust standard deviation; positive: better likelihood than the scores
+			     say */
+	double p;	  /* one-sided, Student with models - 2 degrees of freedom; never below 1 / (models + 1) */
+	double effect;	  /* residual in nats per text */
+	size_t n;	  /* models of the line, the one itself left out */
+};
+/* H0: mean[self] lies on the (Theil-Sen) line through the other models' scores as they do. score[k]: NAN where unknown.
+ * false: too few scores (8), or a score outside of the others' range (first checkpoints at chance): no statement. */
+bool mm_leak_level(const double *mean, const double *score, size_t k, size_t self, struct mm_leak_level *out);
+
+/* ---- multiple.c: false discoveries controlled over a stream (LORD++) ----
+ *
+ * Hypotheses come one by one; test t gets a level from the wealth that earlier discoveries earned:
+ *	level_t = w0 g(t) + (q - w0) g(t - t1) + q sum_{j >= 2} g(t - tj),	tj the discoveries before t,
+ * with g(t) = c log(max(t, 2)) / (t exp(sqrt(log t))), sum 1, w0 = q / 2. For independent p-values of true null
+ * hypotheses the expected share of false discoveries is at most q at any time. */
+struct mm_fdr_row {
+	double p;
+	double level;  /* of this test */
+	double wealth; /* left after it: w0 - sum of levels + (q - w0) or q for each discovery */
+	bool found;    /* p <= level */
+};
+/* Fills level, wealth, found from the p-values in the order of the tests: a decision can be replayed from what is
+ * stored. */
+void mm_fdr_replay(struct mm_fdr_row *row, size_t n, double q);
+double mm_fdr_gamma(size_t t); /* t from 1 */
+
+#endif
