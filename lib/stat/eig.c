@@ -179,6 +179,20 @@ static int ritz(struct space *s, struct mm_err *err)
 	return 0;
 }
 
+/* Rows of v to length 1. A row whose eigenvalue is rounding points nowhere (what it holds is an echo of the large ones,
+ * blown up) and would drown the others in the next Gram matrix: it is dropped. */
+static void unit_rows(struct space *s)
+{
+	for (size_t i = 0; i < s->r; i++) {
+		double sum = 0, *v = s->v + i * s->k;
+		for (size_t j = 0; j < s->k; j++)
+			sum += v[j] * v[j];
+		double f = sum > 0 && fabs(s->val[i]) > 1e-9 * fabs(s->val[0]) ? 1 / sqrt(sum) : 0;
+		for (size_t j = 0; j < s->k; j++)
+			v[j] *= f;
+	}
+}
+
 /* The `want` leading eigenpairs: rows of u, w descending. The first `exact` converge to rounding; the others
  * serve the shares of variance and are good to a few digits. Seeded, so the same bits every time. */
 static int leading(const struct mm_gram *g, size_t want, size_t exact, double *u, double *w, struct mm_err *err)
@@ -213,11 +227,7 @@ static int leading(const struct mm_gram *g, size_t want, size_t exact, double *u
 		/* once more: the images of the images */
 		if (apply(g, s.y, s.r, s.v, err))
 			goto out;
-		for (size_t i = 0; i < s.r; i++) { /* no overflow in the norms */
-			double f = s.val[i] != 0 ? 1 / (s.val[i] * s.val[i]) : 1;
-			for (size_t j = 0; j < k; j++)
-				s.v[i * k + j] *= f;
-		}
+		unit_rows(&s);
 	}
 	memcpy(u, s.v, want * k * sizeof(*u));
 	memcpy(w, s.val, want * sizeof(*w));
