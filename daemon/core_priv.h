@@ -219,7 +219,7 @@ void mm_index_del(struct mm_index *ix, uint64_t key, const void *val);
 void *mm_index_next(const struct mm_index *ix, uint64_t key, size_t *at);
 void mm_index_fini(struct mm_index *ix);
 
-/* ---- ready.c (ready_decide.c): from touches to decisions ---- */
+/* ---- ready.c (ready_decide.c, ready_record.c): from touches to decisions ---- */
 
 enum mm_stage {
 	MM_STAGE_IDLE,	 /* nothing to do until something changes */
@@ -281,6 +281,12 @@ void mm_ready_now(struct mm_daemon *d, struct mm_model_entry *e);
 /* Calls fn for each candidate without a record. */
 void mm_ready_each_settling(
 	struct mm_daemon *d, void (*fn)(void *ctx, const char *name, const char *reason), void *ctx);
+/* ready_record.c */
+void mm_cand_attach(struct mm_cand *c, struct mm_model_entry *e);
+struct mm_model_entry *mm_cand_record(
+	struct mm_cand *c, struct mm_err *err) MM_MUST_CHECK; /* made when there is none */
+int mm_cand_meta(struct mm_model_rec *to, const struct mm_probe_result *p, struct mm_err *err) MM_MUST_CHECK;
+void mm_cand_accepted(struct mm_cand *c); /* the answer was taken in; the next one is of a new change */
 /* ready_decide.c */
 void mm_decide_answer(struct mm_cand *c, struct mm_probe_result *r); /* any answer to ASK_QUICK; takes what it keeps */
 void mm_decide_error(struct mm_cand *c, const struct mm_err *why);

@@ -33,56 +33,6 @@ static bool same(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-static void attach(struct mm_cand *c, struct mm_model_entry *e)
-{
-	struct mm_cand *before = e->ready_state;
-	if (before && before != c)
-		before->e = NULL;
-	if (c->e && c->e != e)
-		c->e->ready_state = NULL;
-	c->e = e;
-	e->ready_state = c;
-}
-
-/* A record for the path: the one there is, else a new one. */
-static struct mm_model_entry *record_of(struct mm_cand *c, struct mm_err *err)
-{
-	if (c->e)
-		return c->e;
-	char *name = mm_reg_make_name(c->d, c->root, c->path, NULL, err);
-	struct mm_model_entry *e = name ? mm_reg_add(c->d, name, c->path, err) : NULL;
-	mm_free(name);
-	if (!e || mm_reg_run_step(c->root, c->path, &e->rec.run, &e->rec.step, err))
-		return NULL;
-	attach(c, e);
-	return e;
-}
-
-static int take_meta(struct mm_model_rec *to, const struct mm_probe_result *p, struct mm_err *err)
-{
-	to->params = p->params ? p->params : to->params;
-	to->bytes = p->bytes ? p->bytes : p->file_bytes;
-	to->context = p->context;
-	to->vocab = p->vocab;
-	to->modified = p->newest_ns / 1000000000;
-	return (p->family && mm_reg_str(&to->family, p->family, err)) ||
-			       (p->architecture && mm_reg_str(&to->architecture, p->architecture, err)) ||
-			       (p->dtype && mm_reg_str(&to->dtype, p->dtype, err)) ||
-			       (p->container && mm_reg_str(&to->container, p->container, err)) ||
-			       (p->base_claimed && mm_reg_str(&to->base_claimed, p->base_claimed, err))
-		       ? -1
-		       : 0;
-}
-
-/* The answer was taken in; the next one is of a new change. */
-static void accepted(struct mm_cand *c)
-{
-	c->changed = false;
-	c->twin = 0;
-	c->n_error = 0;
-	mm_probe_result_fini(&c->probe);
-}
-
 static void failed_here(struct mm_cand *c, struct mm_err *err)
 {
 	/* A full disk, no memory: what is on the disk is not lost, so later is early enough. */
@@ -103,7 +53,7 @@ static int wait_for(
 	struct mm_cand *c, const char *code, const char *file, uint64_t missing, const char *text, struct mm_err *err)
 {
 	struct mm_daemon *d = c->d;
-	struct mm_model_entry *e = record_of(c, err);
+	struct mm_model_entry *e = mm_cand_record(c, err);
 	if (!e)
 		return -1;
 	if (e->rec.state == MM_ST_CANCELLED && !c->changed)
@@ -178,15 +128,15 @@ static int fail_with(struct mm_cand *c, const struct mm_probe_result *p, struct 
 	struct mm_daemon *d = c->d;
 	if (retire_scored(c, err))
 		return -1;
-	struct mm_model_entry *e = record_of(c, err);
-	if (!e || take_meta(&e->rec, p, err) || mm_reg_set_quick(d, e, p->quick, err))
+	struct mm_model_entry *e = mm_cand_record(c, err);
+	if (!e || mm_cand_meta(&e->rec, p, err) || mm_reg_set_quick(d, e, p->quick, err))
 		return -1;
 	bool news = e->rec.state != MM_ST_FAILED || c->changed || e->rec.gone || !same(e->rec.reason, p->text);
 	mm_reg_state(e, MM_ST_FAILED, p->code, p->file, p->missing_bytes, p->text ? p->text : p->code);
 	e->rec.gone = false;
 	e->rec.files = c->files;
 	c->stat_id = p->stat_id;
-	accepted(c);
+	mm_cand_accepted(c);
 	if (!news)
 		return 0;
 	mm_log(MM_LOG_WARN, "%s: failed: %s", e->rec.name, e->rec.reason);
@@ -232,7 +182,7 @@ static int unchanged(struct mm_cand *c, struct mm_err *err)
 		if (mm_queue_end(d, e, MM_JOB_DONE, err))
 			return -1;
 	}
-	accepted(c);
+	mm_cand_accepted(c);
 	if (!news)
 		return 0;
 	int rc = mm_reg_save(d, e, err);
@@ -246,14 +196,14 @@ static int unchanged(struct mm_cand *c, struct mm_err *err)
 static int enqueue(struct mm_cand *c, struct mm_err *err)
 {
 	struct mm_daemon *d = c->d;
-	struct mm_model_entry *e = record_of(c, err);
-	if (!e || take_meta(&e->rec, &c->probe, err) || mm_reg_set_quick(d, e, c->probe.quick, err) ||
+	struct mm_model_entry *e = mm_cand_record(c, err);
+	if (!e || mm_cand_meta(&e->rec, &c->probe, err) || mm_reg_set_quick(d, e, c->probe.quick, err) ||
 		mm_reg_set_full(d, e, (struct mm_hash){ 0 }, err))
 		return -1;
 	e->rec.gone = false;
 	e->rec.files = c->files;
 	c->stat_id = c->probe.stat_id;
-	accepted(c);
+	mm_cand_accepted(c);
 	mm_reg_state(e, MM_ST_QUEUED, NULL, NULL, 0, NULL);
 	e->rec.attempts = 0;
 	mm_log(MM_LOG_INFO, "%s is complete, queued", e->rec.name);
@@ -287,7 +237,7 @@ static int renamed(struct mm_cand *c, struct mm_model_entry *r, struct mm_err *e
 	r->rec.run = NULL;
 	if (mm_reg_run_step(c->root, c->path, &r->rec.run, &r->rec.step, err))
 		goto out;
-	attach(c, r);
+	mm_cand_attach(c, r);
 	mm_log(MM_LOG_NOTICE, "%s was renamed to %s", old, r->rec.name);
 	r->rec.gone = true; /* so that the alerts look at it again */
 	rc = unchanged(c, err);
@@ -301,8 +251,8 @@ out:
 static int copied(struct mm_cand *c, struct mm_model_entry *r, struct mm_err *err)
 {
 	struct mm_daemon *d = c->d;
-	struct mm_model_entry *e = record_of(c, err);
-	if (!e || take_meta(&e->rec, &c->probe, err) || mm_reg_set_quick(d, e, r->rec.quick, err) ||
+	struct mm_model_entry *e = mm_cand_record(c, err);
+	if (!e || mm_cand_meta(&e->rec, &c->probe, err) || mm_reg_set_quick(d, e, r->rec.quick, err) ||
 		mm_reg_set_full(d, e, r->rec.full, err) || mm_reg_str(&e->rec.compute, r->rec.compute, err) ||
 		mm_reg_str(&e->rec.scorer, r->rec.scorer, err))
 		return -1;
@@ -322,7 +272,7 @@ static int copied(struct mm_cand *c, struct mm_model_entry *r, struct mm_err *er
 	else
 		mm_reg_state(e, MM_ST_PLACED, NULL, NULL, 0, NULL);
 	c->stat_id = c->probe.stat_id;
-	accepted(c);
+	mm_cand_accepted(c);
 	mm_log(MM_LOG_NOTICE, "%s is the same model as %s", e->rec.name, r->rec.name);
 	if (mm_queue_end(d, e, r->not_finite ? MM_JOB_FAILED : MM_JOB_DONE, err))
 		return -1;
