@@ -11,7 +11,7 @@
  *
  * Anything that stays unclear is refused and named: a tokenizer that cuts a little differently is worse than none.
  */
-#include "model/tok_priv.h"
+#include "model/tok_onig.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* tok_onig_class.c - properties and bracketed classes of Oniguruma's regex syntax, for tok_onig.c. */
-#include "model/tok_priv.h"
+#include "model/tok_onig.h"
 
 #include <ctype.h>
 #include <string.h>
