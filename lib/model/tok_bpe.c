@@ -243,15 +243,6 @@ static bool fill_glue(struct tok_bpe *b, const struct tok_vocab *v, uint8_t *odd
 	return true;
 }
 
-/* Two strings with one id would make the vocabulary's text of a merge ambiguous. */
-static bool ids_unique(const struct tok_vocab *v)
-{
-	for (size_t i = 1; i < v->n; i++)
-		if (v->ent[v->by_id[i]].id == v->ent[v->by_id[i - 1]].id)
-			return false;
-	return true;
-}
-
 int tok_bpe_seal(struct tok_bpe *b, const struct tok_vocab *v, bool bytes, struct mm_err *err)
 {
 	struct mm_buf t = { 0 };
@@ -268,7 +259,7 @@ int tok_bpe_seal(struct tok_bpe *b, const struct tok_vocab *v, bool bytes, struc
 		return -1;
 	}
 	mm_buf_fini(&t);
-	if (bytes || b->raw || b->prefix.n || b->suffix.n || b->ignore_merges || !ids_unique(v) ||
+	if (bytes || b->raw || b->prefix.n || b->suffix.n || b->ignore_merges || !tok_vocab_unique(v) ||
 		v->max_id >= 1u << 24 || tok_vocab_get(v, (const uint8_t *)TOK_META, 3) == TOK_NONE)
 		return 0;
 	b->glue = mm_calloc(0x110000 / 8, 1, err);

@@ -80,6 +80,7 @@ void tok_vocab_fini(struct tok_vocab *v);
 int tok_vocab_put(struct tok_vocab *v, struct tok_str s, uint32_t id, struct mm_err *err) MM_MUST_CHECK;
 uint32_t tok_vocab_get(const struct tok_vocab *v, const uint8_t *s, size_t n); /* id, TOK_NONE */
 int tok_vocab_seal(struct tok_vocab *v, struct mm_err *err) MM_MUST_CHECK;
+bool tok_vocab_unique(const struct tok_vocab *v); /* no id stands for two strings; after tok_vocab_seal */
 bool tok_vocab_text(const struct tok_vocab *v, uint32_t id, struct tok_str *out); /* first entry with that id */
 uint64_t tok_hash(const uint8_t *s, size_t n, uint64_t seed);
 uint64_t tok_seed(void);

@@ -226,5 +226,7 @@ int tok_open_rwkv(struct mm_tok *tok, struct tok_source *src, const json_t *conf
 	if (!tok->vocab.n)
 		return mm_fail(err, MM_EFORMAT, "empty vocabulary");
 	tok->eos = 0;
-	return tok_vocab_seal(&tok->vocab, err);
+	if (tok_vocab_seal(&tok->vocab, err))
+		return -1;
+	return tok_vocab_unique(&tok->vocab) ? 0 : mm_fail(err, MM_EFORMAT, "two tokens have the same id");
 }

@@ -109,7 +109,9 @@ static int read_ranks(struct mm_tok *tok, struct tok_str rest, struct mm_err *er
 			rc = tok_vocab_put(&tok->vocab, (struct tok_str){ b.data, b.len }, rank, err);
 	}
 	mm_buf_fini(&b);
-	return rc ? -1 : tok_vocab_seal(&tok->vocab, err);
+	if (rc || tok_vocab_seal(&tok->vocab, err))
+		return -1;
+	return tok_vocab_unique(&tok->vocab) ? 0 : mm_fail(err, MM_EFORMAT, "two tokens have the same rank");
 }
 
 static int build(struct mm_tok *tok, struct mm_err *err)

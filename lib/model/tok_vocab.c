@@ -175,6 +175,14 @@ int tok_vocab_seal(struct tok_vocab *v, struct mm_err *err)
 	return 0;
 }
 
+bool tok_vocab_unique(const struct tok_vocab *v)
+{
+	for (size_t i = 1; i < v->n; i++)
+		if (v->ent[v->by_id[i]].id == v->ent[v->by_id[i - 1]].id)
+			return false;
+	return true;
+}
+
 bool tok_vocab_text(const struct tok_vocab *v, uint32_t id, struct tok_str *out)
 {
 	size_t lo = 0, hi = v->n;
