@@ -127,6 +127,7 @@ static void test_other_files(void **state)
 		{ "1 'a' 2\n", 8 },	       /* its length */
 		{ "1 'a' 1\n2 '' 0\n", 15 },   /* empty */
 		{ "99999999999 'a' 1\n", 18 }, /* id */
+		{ "1 'a' 1\n1 'b' 1\n", 16 },  /* an id twice */
 		{ "YQ== 0\n!!!! 1\n", 14 },    /* tiktoken: no base64 */
 		{ "YQ== 0\nYg==\n", 12 },      /* no rank */
 		{ "YQ== 0\nYg== 99999999999\n", 24 },
