@@ -1,7 +1,8 @@
 /* fam_xglm.c: XGLM: sinusoidal positions offset by 2 (made here, not stored), embeddings times sqrt(width), biases
  * everywhere, exact GELU, tied head.
  *
- * Looked up: the reference's class (first half sines, second half cosines; frequencies 10000^(-i / (width / 2 - 1))).
+ * Looked up: the reference's class (first half sines, second half cosines; frequencies 10000^(-i / (width / 2 - 1));
+ * the row with the padding token's number is zero: with the usual number, 1, no position falls on it).
  */
 #include "model/model_priv.h"
 
@@ -34,6 +35,10 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	h->norm = MM_NORM_LAYER;
 	h->pos_offset = 2;
 	h->n_pos = h->n_ctx + 2;
+	const json_t *pad = json_object_get(s->cfg, "pad_token_id"); /* null: no such row */
+	h->pos_pad = json_is_integer(pad) && json_integer_value(pad) >= 0 ? (size_t)json_integer_value(pad)
+		     : pad						  ? SIZE_MAX
+									  : 1;
 	if (h->xb[0])
 		h->mult_embd = sqrt((double)h->n_embd);
 	return mm_setup_unsupported(s, "add_cross_attention", NULL, err);

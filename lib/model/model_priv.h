@@ -57,62 +57,17 @@
 
 /* ---- the list of families: one line each (fam_NAME.c) ---- */
 
-#define MM_FAMILIES(X)                                                                                                 \
-	X(llama)                                                                                                       \
-	X(mistral)                                                                                                     \
-	X(mixtral)                                                                                                     \
-	X(qwen2)                                                                                                       \
-	X(qwen2_moe)                                                                                                   \
-	X(qwen3)                                                                                                       \
-	X(qwen3_moe)                                                                                                   \
-	X(gemma)                                                                                                       \
-	X(gemma2)                                                                                                      \
-	X(gemma3)                                                                                                      \
-	X(phi)                                                                                                         \
-	X(phi3)                                                                                                        \
-	X(gpt_neox)                                                                                                    \
-	X(gpt2)                                                                                                        \
-	X(openai_gpt)                                                                                                  \
-	X(gpt_neo)                                                                                                     \
-	X(gptj)                                                                                                        \
-	X(codegen)                                                                                                     \
-	X(opt)                                                                                                         \
-	X(xglm)                                                                                                        \
-	X(bloom)                                                                                                       \
-	X(falcon)                                                                                                      \
-	X(mpt)                                                                                                         \
-	X(stablelm)                                                                                                    \
-	X(starcoder2)                                                                                                  \
-	X(gpt_bigcode)                                                                                                 \
-	X(olmo)                                                                                                        \
-	X(olmo2)                                                                                                       \
-	X(olmoe)                                                                                                       \
-	X(cohere)                                                                                                      \
-	X(cohere2)                                                                                                     \
-	X(granite)                                                                                                     \
-	X(granitemoe)                                                                                                  \
-	X(smollm3)                                                                                                     \
-	X(glm)                                                                                                         \
-	X(glm4)                                                                                                        \
-	X(nemotron)                                                                                                    \
-	X(persimmon)                                                                                                   \
-	X(helium)                                                                                                      \
-	X(exaone4)                                                                                                     \
-	X(ernie4_5)                                                                                                    \
-	X(hunyuan_v1_dense)                                                                                            \
-	X(mamba)                                                                                                       \
-	X(mamba2)                                                                                                      \
-	X(falcon_mamba)                                                                                                \
-	X(falcon_h1)                                                                                                   \
-	X(recurrent_gemma)                                                                                             \
-	X(lfm2)                                                                                                        \
-	X(rwkv)                                                                                                        \
-	X(deepseek2)                                                                                                   \
-	X(deepseek3)                                                                                                   \
-	X(gpt_oss)
+/* clang-format off */
+#define MM_FAMILIES(X) \
+	X(llama) X(mistral) X(mixtral) X(qwen2) X(qwen2_moe) X(qwen3) X(qwen3_moe) X(gemma) X(gemma2) X(gemma3) \
+	X(phi) X(phi3) X(gpt_neox) X(gpt2) X(openai_gpt) X(gpt_neo) X(gptj) X(codegen) X(opt) X(xglm) \
+	X(bloom) X(falcon) X(mpt) X(stablelm) X(starcoder2) X(gpt_bigcode) X(olmo) X(olmo2) X(olmoe) \
+	X(cohere) X(cohere2) X(granite) X(granitemoe) X(smollm3) X(glm) X(glm4) X(nemotron) X(persimmon) \
+	X(helium) X(exaone4) X(ernie4_5) X(hunyuan_v1_dense) X(mamba) X(mamba2) X(falcon_mamba) \
+	X(falcon_h1) X(recurrent_gemma) X(lfm2) X(rwkv) X(deepseek2) X(deepseek3) X(gpt_oss)
+/* clang-format on */
 
 /* ---- hyperparameters ---- */
-
 enum mm_norm_kind { MM_NORM_RMS, MM_NORM_LAYER, MM_NORM_NONE };
 enum mm_block_kind {
 	MM_BLOCK_SEQ,	   /* x += attn(n1(x)); x += ffn(n2(x)) */
@@ -150,6 +105,7 @@ struct mm_rope {      /* one set of frequencies; a model may have several (gemma
 	bool truncate;			   /* yarn */
 	size_t n_ctx_orig;		   /* context before scaling */
 	size_t n_ctx_max;		   /* dynamic: longer sequences change the base */
+	double theta_within;		   /* dynamic: base of the others; 0: theta */
 	float *short_factor, *long_factor; /* longrope, [d_rot / 2]; owned */
 	float *freq_div;		   /* GGUF rope_freqs.weight [d_rot / 2], or NULL; owned */
 };
@@ -172,11 +128,9 @@ struct mm_hp_layer {
 };
 
 /* Names of dimensions in weight rows. MM_D_NONE ends the list. */
+/* clang-format off */
 enum mm_dim {
-	MM_D_NONE,
-	MM_D_ONE,
-	MM_D_VOCAB,
-	MM_D_EMBD,
+	MM_D_NONE, MM_D_ONE, MM_D_VOCAB, MM_D_EMBD,
 	MM_D_EMBD_IN /* width of the embedding table */,
 	MM_D_POS /* rows of learned positions */,
 	MM_D_Q /* n_head * d_head */,
@@ -184,31 +138,14 @@ enum mm_dim {
 	MM_D_V /* n_head_kv * d_head_v */,
 	MM_D_QKV,
 	MM_D_O /* n_head * d_head_v */,
-	MM_D_HEAD,
-	MM_D_HEADS,
-	MM_D_HEADS_KV,
-	MM_D_FF,
-	MM_D_FF2,
-	MM_D_EXPERTS,
+	MM_D_HEAD, MM_D_HEADS, MM_D_HEADS_KV, MM_D_FF, MM_D_FF2, MM_D_EXPERTS,
 	MM_D_FFE /* one expert */,
 	MM_D_FFE2,
 	MM_D_FFS /* shared expert */,
-	MM_D_FFS2,
-	MM_D_X0,
-	MM_D_X1,
-	MM_D_X2,
-	MM_D_X3,
-	MM_D_X4,
-	MM_D_X5,
-	MM_D_X6,
-	MM_D_X7,
-	MM_D_X8,
-	MM_D_X9,
-	MM_D_X10,
-	MM_D_X11,
-	MM_D_COUNT
+	MM_D_FFS2, MM_D_X0, MM_D_X1, MM_D_X2, MM_D_X3, MM_D_X4, MM_D_X5, MM_D_X6, MM_D_X7, MM_D_X8, MM_D_X9,
+	MM_D_X10, MM_D_X11, MM_D_COUNT
 };
-
+/* clang-format on */
 struct mm_hp {
 	/* sizes */
 	size_t n_layer, n_embd, n_embd_in, n_vocab, n_ctx, n_head, n_head_kv, d_head, d_head_v, n_ff;
@@ -216,6 +153,7 @@ struct mm_hp {
 	double rot_frac;   /* share of d_head that is rotated; 1 */
 	size_t n_pos;	   /* rows of the learned position table; 0: none */
 	size_t pos_offset; /* OPT: 2 */
+	size_t pos_pad;	   /* row of computed positions that is all zeros (xglm: the padding token's number) */
 	size_t n_ctx_orig; /* longrope: context before scaling when the config has no key for it; 0: unknown */
 	size_t window;	   /* of layers that slide */
 	size_t n_expert, n_expert_used, n_ff_expert, n_ff_shared;
@@ -325,100 +263,30 @@ struct mm_hp_row {
 
 /* ---- weights ---- */
 
+/* clang-format off */
 enum mm_slot {
 	/* whole model */
-	MM_W_EMBD,
-	MM_W_POS,
-	MM_W_EMBD_NORM,
-	MM_W_EMBD_NORM_B,
+	MM_W_EMBD, MM_W_POS, MM_W_EMBD_NORM, MM_W_EMBD_NORM_B,
 	MM_W_EMBD_IN /* projection embd_in -> embd */,
 	MM_W_EMBD_OUT /* and back */,
-	MM_W_NORM,
-	MM_W_NORM_B,
-	MM_W_HEAD,
-	MM_W_HEAD_B,
-	MM_W_ROPE_FREQS,
-	MM_W_ROPE_LONG,
-	MM_W_ROPE_SHORT,
-	MM_W_G0,
-	MM_W_G1,
-	MM_W_G2,
-	MM_W_G3,
-	MM_W_GLOBAL_END,
+	MM_W_NORM, MM_W_NORM_B, MM_W_HEAD, MM_W_HEAD_B, MM_W_ROPE_FREQS, MM_W_ROPE_LONG, MM_W_ROPE_SHORT,
+	MM_W_G0, MM_W_G1, MM_W_G2, MM_W_G3, MM_W_GLOBAL_END,
 	/* per layer */
-	MM_W_N1 = MM_W_GLOBAL_END,
-	MM_W_N1_B,
-	MM_W_N2,
-	MM_W_N2_B,
-	MM_W_PN1,
-	MM_W_PN1_B,
-	MM_W_PN2,
-	MM_W_PN2_B,
-	MM_W_QKV,
-	MM_W_QKV_B,
-	MM_W_Q,
-	MM_W_Q_B,
-	MM_W_K,
-	MM_W_K_B,
-	MM_W_V,
-	MM_W_V_B,
-	MM_W_O,
-	MM_W_O_B,
-	MM_W_QN,
-	MM_W_QN_B,
-	MM_W_KN,
-	MM_W_KN_B,
-	MM_W_SINKS,
-	MM_W_GATE_UP,
-	MM_W_GATE_UP_B,
-	MM_W_GATE,
-	MM_W_GATE_B,
-	MM_W_UP,
-	MM_W_UP_B,
-	MM_W_DOWN,
-	MM_W_DOWN_B,
-	MM_W_ROUTER,
-	MM_W_ROUTER_B,
+	MM_W_N1 = MM_W_GLOBAL_END, MM_W_N1_B, MM_W_N2, MM_W_N2_B, MM_W_PN1, MM_W_PN1_B, MM_W_PN2, MM_W_PN2_B,
+	MM_W_QKV, MM_W_QKV_B, MM_W_Q, MM_W_Q_B, MM_W_K, MM_W_K_B, MM_W_V, MM_W_V_B, MM_W_O, MM_W_O_B,
+	MM_W_QN, MM_W_QN_B, MM_W_KN, MM_W_KN_B, MM_W_SINKS, MM_W_GATE_UP, MM_W_GATE_UP_B, MM_W_GATE,
+	MM_W_GATE_B, MM_W_UP, MM_W_UP_B, MM_W_DOWN, MM_W_DOWN_B, MM_W_ROUTER, MM_W_ROUTER_B,
 	MM_W_ROUTER_SEL /* selection bias */,
-	MM_W_EGATE_UP,
-	MM_W_EGATE_UP_B,
-	MM_W_EGATE,
-	MM_W_EUP,
-	MM_W_EDOWN,
-	MM_W_EDOWN_B,
-	MM_W_EGATE_B,
+	MM_W_EGATE_UP, MM_W_EGATE_UP_B, MM_W_EGATE, MM_W_EUP, MM_W_EDOWN, MM_W_EDOWN_B, MM_W_EGATE_B,
 	MM_W_EUP_B, /* experts: '@' in the name, or one stacked tensor */
-	MM_W_SGATE,
-	MM_W_SUP,
-	MM_W_SDOWN,
+	MM_W_SGATE, MM_W_SUP, MM_W_SDOWN,
 	MM_W_SROUTER, /* shared expert and its gate */
 	/* free for families with own arithmetic */
-	MM_W_X0,
-	MM_W_X1,
-	MM_W_X2,
-	MM_W_X3,
-	MM_W_X4,
-	MM_W_X5,
-	MM_W_X6,
-	MM_W_X7,
-	MM_W_X8,
-	MM_W_X9,
-	MM_W_X10,
-	MM_W_X11,
-	MM_W_X12,
-	MM_W_X13,
-	MM_W_X14,
-	MM_W_X15,
-	MM_W_X16,
-	MM_W_X17,
-	MM_W_X18,
-	MM_W_X19,
-	MM_W_X20,
-	MM_W_X21,
-	MM_W_X22,
-	MM_W_X23,
-	MM_W_COUNT
+	MM_W_X0, MM_W_X1, MM_W_X2, MM_W_X3, MM_W_X4, MM_W_X5, MM_W_X6, MM_W_X7, MM_W_X8, MM_W_X9, MM_W_X10,
+	MM_W_X11, MM_W_X12, MM_W_X13, MM_W_X14, MM_W_X15, MM_W_X16, MM_W_X17, MM_W_X18, MM_W_X19, MM_W_X20,
+	MM_W_X21, MM_W_X22, MM_W_X23, MM_W_COUNT
 };
+/* clang-format on */
 enum {
 	MM_W_OPT = 1,	 /* may be absent */
 	MM_W_T = 2,	 /* HF file holds [in, out] (Conv1D); dims in the row are as stored in the HF file */
@@ -526,7 +394,7 @@ int mm_setup_layer_types(
 /* Error when `key` is present and not null/false/`ok`. */
 int mm_setup_unsupported(struct mm_setup *s, const char *key, const char *ok, struct mm_err *err) MM_MUST_CHECK;
 /* qwen's rule: layer_types, else a window in layers >= max_window_layers when use_sliding_window (default layer
- * `first`) */
+ * `first`; 0: in all layers, whatever max_window_layers says) */
 int mm_setup_qwen_window(struct mm_setup *s, size_t first, struct mm_err *err) MM_MUST_CHECK;
 /* qwen's rule for which layers have experts: (l + 1) % decoder_sparse_step == 0 and l not in mlp_only_layers */
 int mm_setup_sparse(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK;
@@ -667,6 +535,8 @@ struct mm_pass { /* one batch on its way through the layers */
 	void **own;	  /* tables that belong to this pass */
 	size_t n_own;
 };
+int mm_block_run(struct mm_pass *p, const struct mm_layer *layer,
+	struct mm_err *err) MM_MUST_CHECK; /* one layer, of whatever kind */
 /* The shared parts, for families with own arithmetic. */
 int mm_layer_load(const struct mm_model *m, size_t l, struct mm_layer *layer,
 	struct mm_err *err) MM_MUST_CHECK; /* calls own_load too */

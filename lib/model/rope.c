@@ -92,7 +92,10 @@ static int longrope_setup(struct mm_setup *s, struct mm_rope *r, const json_t *o
 		get_num(o, "attention_factor", false, &given, err))
 		return -1;
 	r->n_ctx_orig = orig ? (size_t)json_integer_value(orig) : s->hp->n_ctx_orig ? s->hp->n_ctx_orig : s->hp->n_ctx;
-	if (orig || s->hp->n_ctx_orig)
+	/* rope_parameters: a factor given there counts; rope_scaling: the ratio of the two contexts where it is known
+	 */
+	bool own = mm_cfg_get(s, "rope_parameters") && json_is_number(json_object_get(o, "factor"));
+	if ((orig || s->hp->n_ctx_orig) && !own)
 		r->factor = (double)s->hp->n_ctx / (double)r->n_ctx_orig;
 	r->attn_factor = given ? given : r->factor <= 1 ? 1 : sqrt(1 + log(r->factor) / log((double)r->n_ctx_orig));
 	return get_factors(o, "short_factor", r->d_rot / 2, &r->short_factor, err) ||
@@ -262,6 +265,8 @@ size_t mm_rope_key(const struct mm_rope *r, size_t n_seq)
 static float freq_at(const struct mm_rope *r, size_t n_seq, size_t i)
 {
 	double d = (double)r->d_rot, base = r->theta;
+	if (r->scaling == MM_ROPE_DYNAMIC && n_seq <= r->n_ctx_max && r->theta_within > 0)
+		base = r->theta_within;
 	if (r->scaling == MM_ROPE_DYNAMIC && n_seq > r->n_ctx_max && r->d_rot > 2)
 		base = (float)(base *
 			       pow(r->factor * (double)n_seq / (double)r->n_ctx_max - (r->factor - 1), d / (d - 2)));
