@@ -81,8 +81,8 @@ static json_t *metadata(const struct mm_score_cli *o, const struct mm_model *m, 
 	mm_model_info(m, &i);
 	getrusage(RUSAGE_SELF, &ru);
 	bool gguf = mm_ckpt_container(mm_model_ckpt(m)) == MM_CONTAINER_GGUF;
-	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", MM_VERSION, "model",
-		o->model, "family", i.family, "architecture", i.architecture, "container",
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", MM_SCORER_VERSION,
+		"model", o->model, "family", i.family, "architecture", i.architecture, "container",
 		gguf ? "gguf" : "safetensors", "dtype", i.dtype, "compute", i.compute, "compute_policy",
 		mm_compute_name(o->mo.compute), "kernel", i.kernel, "bos", mm_bos_name(o->bos), "tokenizer",
 		mm_tok_class(tok));

@@ -1,6 +1,7 @@
 /* scorer_check.c - what comes out of a scorer, taken for hostile until everything is checked.
  *
- * The stream must be whole (its own checksum), have one metadata frame that names our text set, BOS and compute policy,
+ * The stream must be whole (its own checksum), have one metadata frame that names our text set, scorer version, BOS and
+ * compute policy,
  * and the arrays `loglik` f32 [N] and `n_tokens` u32 [N]. Other arrays are kept as they come, within bounds. Values
  * that are not finite are counted, not refused: a model full of NaN is a result. A log-likelihood above zero is none.
  */
@@ -151,9 +152,11 @@ static int check_meta(struct mm_collect *c, struct mm_err *err)
 	mm_hash_hex(c->o.texts, hex);
 	if (want_str(m, "texts", hex, err))
 		return mm_wrap(err, "the text set file has changed since the daemon read it");
-	if (want_str(m, "bos", c->bos, err) || want_str(m, "compute_policy", c->compute, err) ||
-		want_hash(m, "quick", &c->r.quick, err) || want_hash(m, "full", &c->r.full, err) ||
-		mm_json_get_i64(m, "n_texts", 0, INT64_MAX, &n, err) ||
+	/* An upgrade replaces the scorer below a running daemon: its numbers wait until the daemon has looked at the
+	 * pin. */
+	if (want_str(m, "version", MM_SCORER_VERSION, err) || want_str(m, "bos", c->bos, err) ||
+		want_str(m, "compute_policy", c->compute, err) || want_hash(m, "quick", &c->r.quick, err) ||
+		want_hash(m, "full", &c->r.full, err) || mm_json_get_i64(m, "n_texts", 0, INT64_MAX, &n, err) ||
 		mm_json_get_i64(m, "n_cut", 0, (int64_t)c->o.n_texts, &cut, err))
 		return -1;
 	if (n != (int64_t)c->o.n_texts)

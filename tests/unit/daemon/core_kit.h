@@ -276,8 +276,8 @@ static inline int fake_stream(
 		t.hash.lo ^= 1;
 	if (!strcmp(how, "quick"))
 		id.quick.lo ^= 1;
-	json_t *m = json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:s, s:f}", "version", "fake", "bos", bos,
-		"compute_policy", compute, "n_texts", (int)n, "n_cut", !strcmp(how, "cuts") ? 3 : 0, "texts",
+	json_t *m = json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:s, s:f}", "version", MM_SCORER_VERSION, "bos",
+		bos, "compute_policy", compute, "n_texts", (int)n, "n_cut", !strcmp(how, "cuts") ? 3 : 0, "texts",
 		fake_hex(t.hash), "quick", fake_hex(id.quick), "full", fake_hex(id.full), "compute", "f32",
 		"seconds_score", 1.5);
 	if (strcmp(how, "nometa") != 0 && mm_frame_put_json(out, 'M', m, &err))

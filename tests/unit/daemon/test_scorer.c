@@ -28,9 +28,9 @@ static size_t stream(char *out, size_t cap, const char *how)
 	fake_array(o, "loglik", MM_A_F32, 4, ll);
 	fake_array(o, "n_tokens", MM_A_U32, 4, n);
 	fake_array(o, "extra", MM_A_F32, 2, ll);
-	json_t *m = json_pack("{s:s, s:s, s:i, s:i, s:o, s:o, s:o}", "bos", "auto", "compute_policy", "f32", "n_texts",
-		4, "n_cut", 1, "texts", fake_hex(texts_hash), "quick", fake_hex((struct mm_hash){ 1, 1 }), "full",
-		fake_hex((struct mm_hash){ 2, 2 }));
+	json_t *m = json_pack("{s:s, s:s, s:s, s:i, s:i, s:o, s:o, s:o}", "version", MM_SCORER_VERSION, "bos", "auto",
+		"compute_policy", "f32", "n_texts", 4, "n_cut", 1, "texts", fake_hex(texts_hash), "quick",
+		fake_hex((struct mm_hash){ 1, 1 }), "full", fake_hex((struct mm_hash){ 2, 2 }));
 	if (how && *how)
 		json_object_set_new(m, how, json_integer(-5));
 	assert_int_equal(mm_frame_put_json(o, 'M', m, &err), 0);
@@ -93,7 +93,8 @@ static void bad_bytes(void **state)
 
 static void bad_meta(void **state)
 {
-	static const char *const key[] = { "texts", "n_texts", "bos", "compute_policy", "quick", "full", "n_cut" };
+	static const char *const key[] = { "texts", "n_texts", "bos", "compute_policy", "quick", "full", "n_cut",
+		"version" };
 	(void)state;
 	for (size_t i = 0; i < MM_COUNT(key); i++) {
 		char data[4096];
