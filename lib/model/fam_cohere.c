@@ -10,7 +10,6 @@ static const struct mm_hp_row hp[] = {
 	MM_SIZE(n_head, "num_attention_heads", "attention.head_count", 64),
 	MM_SIZE(n_ctx, "max_position_embeddings", "context_length", 8192),
 	MM_NUM(norm_eps, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-5),
-	MM_SIZE0(d_head, NULL, NULL, 0),
 	MM_BOOL(qk_norm, "use_qk_norm", NULL, 0),
 	MM_SETB(qk_norm_heads, 1),
 	MM_NUM(mult_logit, "logit_scale", "logit_scale", 0.0625),

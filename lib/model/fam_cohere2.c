@@ -13,7 +13,6 @@ static const struct mm_hp_row hp[] = {
 	MM_SIZE(n_head, "num_attention_heads", "attention.head_count", 64),
 	MM_SIZE(n_ctx, "max_position_embeddings", "context_length", 8192),
 	MM_NUM(norm_eps, "layer_norm_eps", "attention.layer_norm_epsilon", 1e-5),
-	MM_SIZE0(d_head, NULL, NULL, 0),
 	MM_SIZE0(window, "sliding_window", "attention.sliding_window", 4096),
 	MM_SIZE(xs[0], "sliding_window_pattern", NULL, 4),
 	MM_NUM(mult_logit, "logit_scale", "logit_scale", 0.0625),

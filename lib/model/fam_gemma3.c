@@ -42,8 +42,13 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	if (mm_setup_unsupported(s, "use_bidirectional_attention", NULL, err) || mm_setup_layers(s, err) ||
 		mm_setup_rope(s, 0, "full_attention", h->rope_theta, err) || mm_setup_layer_types(s, 0, 1, &found, err))
 		return -1;
-	size_t d = h->rope[0].d_rot;
-	h->rope[1] = (struct mm_rope){ .d_rot = d, .theta = h->xf[1], .factor = 1, .attn_factor = 1 };
+	if (!s->gguf && mm_cfg_get(s, "rope_parameters.sliding_attention")) {
+		if (mm_setup_rope(s, 1, "sliding_attention", h->xf[1], err))
+			return -1;
+	} else {
+		size_t d = h->rope[0].d_rot;
+		h->rope[1] = (struct mm_rope){ .d_rot = d, .theta = h->xf[1], .factor = 1, .attn_factor = 1 };
+	}
 	h->n_rope = 2;
 	for (size_t l = 0; !found && l < h->n_layer; l++) {
 		bool slides = h->xs[0] == 0 || (l + 1) % h->xs[0] != 0;

@@ -35,8 +35,8 @@ static const struct mm_hp_row hp[] = {
 	MM_SET(act_alpha, 1.702),
 	MM_SETB(moe_interleaved, 1),
 	MM_SETB(attn_sinks, 1),
-	MM_SETB(bias_qkv, 1),
-	MM_SETB(bias_o, 1),
+	MM_BOOL(bias_qkv, "attention_bias", NULL, 1),
+	MM_BOOL(bias_o, "attention_bias", NULL, 1),
 };
 
 #define E(s) "layers.#.mlp.experts." s

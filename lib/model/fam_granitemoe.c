@@ -24,7 +24,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	s->hp->mult_logit = 1 / s->hp->xf[0];
 	s->hp->router = MM_ROUTE_TOPK_SOFTMAX;
 	s->hp->n_ff_expert = s->hp->n_ff;
-	if (mm_setup_layers(s, err))
+	if (mm_setup_unsupported(s, "position_embedding_type", "rope", err) || mm_setup_layers(s, err))
 		return -1;
 	for (size_t l = 0; l < s->hp->n_layer; l++)
 		s->hp->layer[l].mask = MM_L_ATTN | MM_L_MOE;

@@ -1,5 +1,6 @@
 /* fam_hunyuan_v1_dense.c: Hunyuan dense (0.5B to 7B): llama with RMS norm of q and k per head after the rotation;
- * "dynamic" rope scaling with alpha raises the base once and for all by alpha^(d / (d - 2)).
+ * "dynamic" rope scaling with alpha raises the base by alpha^(d / (d - 2)); sequences longer than the context get the
+ * usual dynamic scaling of the plain base instead, alpha forgotten, as in the reference.
  *
  * Looked up: the reference's class (query_layernorm, key_layernorm). */
 #include "model/model_priv.h"
@@ -31,13 +32,11 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 		type = json_string_value(json_object_get(scaling, "rope_type"));
 	if (!type || strcmp(type, "dynamic") || h->xf[0] <= 0)
 		return 0;
-	double d = (double)(h->d_head ? h->d_head : h->n_embd / MM_MAX(h->n_head, (size_t)1));
-	h->rope[0] = (struct mm_rope){ .d_rot = (size_t)d,
-		.factor = 1,
-		.attn_factor = 1,
-		.theta = d > 2 ? h->rope_theta * pow(h->xf[0], d / (d - 2)) : h->rope_theta };
-	h->n_rope = 1;
-	(void)err;
+	if (mm_setup_rope(s, 0, NULL, h->rope_theta, err))
+		return -1;
+	struct mm_rope *r = &h->rope[0];
+	double d = (double)r->d_rot;
+	r->theta_within = d > 2 ? r->theta * pow(h->xf[0], d / (d - 2)) : r->theta;
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "model/ssm_priv.h"
 
 #include <math.h>
+#include <string.h>
 
 static const struct mm_hp_row hp[] = {
 	MM_SIZE(n_vocab, "vocab_size", "vocab_size", 32768),
@@ -44,6 +45,18 @@ static const struct mm_w_row rows[] = {
 static const struct mm_prefix prefixes[] = { { "backbone.", "" }, { "model.backbone.", "model." }, { "", "" },
 	{ NULL, NULL } };
 
+/* A limit; version-5 configs write infinity as {"__float__": "Infinity"}. */
+static bool limit_of(const json_t *j, double *out)
+{
+	const char *tag = json_string_value(json_object_get(j, "__float__"));
+	if (tag && (!strcmp(tag, "Infinity") || !strcmp(tag, "-Infinity"))) {
+		*out = *tag == '-' ? -INFINITY : INFINITY;
+		return true;
+	}
+	*out = json_number_value(j);
+	return json_is_number(j);
+}
+
 /* [low, high]; high may be Infinity. */
 static int limits(struct mm_setup *s, struct mm_err *err)
 {
@@ -53,11 +66,9 @@ static int limits(struct mm_setup *s, struct mm_err *err)
 	const json_t *j = s->gguf ? NULL : mm_cfg_get(s, "time_step_limit");
 	if (!j)
 		return 0;
-	const json_t *lo = json_array_get(j, 0), *hi = json_array_get(j, 1);
-	if (json_array_size(j) != 2 || !json_is_number(lo) || !json_is_number(hi))
+	if (json_array_size(j) != 2 || !limit_of(json_array_get(j, 0), &x[MM_SSM_DT_MIN]) ||
+		!limit_of(json_array_get(j, 1), &x[MM_SSM_DT_MAX]))
 		return mm_fail(err, MM_EFORMAT, "config.json: time_step_limit is not a pair of numbers");
-	x[MM_SSM_DT_MIN] = json_number_value(lo);
-	x[MM_SSM_DT_MAX] = json_number_value(hi);
 	return 0;
 }
 

@@ -9,7 +9,6 @@ static const struct mm_hp_row hp[] = {
 	MM_SIZE(n_head, "num_attention_heads", "attention.head_count", 32),
 	MM_SIZE(n_ctx, "max_position_embeddings", "context_length", 2048),
 	MM_SET(norm_eps, 1e-5),
-	MM_SIZE0(d_head, NULL, NULL, 0),
 	MM_NUM0(clip_qkv, "clip_qkv", "attention.clamp_kqv", 0),
 	MM_SETB(norm_weight, 0),
 	MM_BOOL(bias_qkv, "attention_bias", NULL, 0),

@@ -1,6 +1,7 @@
 /* fam_qwen2_moe.c: Qwen1.5-MoE, Qwen2-MoE: qwen2 with experts in some layers (decoder_sparse_step, mlp_only_layers) and
  * a shared expert behind a sigmoid gate. The chosen weights are renormalised only with norm_topk_prob. A window, if
- * switched on, holds for all layers (the reference's eager mask). */
+ * switched on, holds for all layers (the reference's mask does not look at max_window_layers), or as layer_types lists.
+ */
 #include "model/model_priv.h"
 
 static const struct mm_hp_row hp[] = {

@@ -24,7 +24,7 @@ static const struct mm_hp_row hp[] = {
 	MM_SIZE(n_embd, "hidden_size", NULL, 2560),
 	MM_SIZE(n_ff, "intermediate_size", NULL, 7680),
 	MM_SIZE(n_head, "num_attention_heads", NULL, 10),
-	MM_NUM(rot_frac, "partial_rotary_factor", NULL, 0.5),
+	MM_NUM(rot_frac, "rope_parameters.partial_rotary_factor|partial_rotary_factor", NULL, 0.5),
 	MM_NUM(softcap_logit, "logits_soft_cap", NULL, 30),
 	MM_ACT(act, "hidden_activation", NULL, "gelu_pytorch_tanh"),
 	MM_BOOL(tie, "tie_word_embeddings", NULL, 1),

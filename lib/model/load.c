@@ -277,6 +277,8 @@ static int sinusoids_make(struct mm_model *m, struct mm_err *err)
 			m->pos[i * d + k] = sinf(a);
 			m->pos[i * d + half + k] = cosf(a);
 		}
+	if (m->hp.pos_pad < n)
+		memset(m->pos + m->hp.pos_pad * d, 0, d * sizeof(float));
 	return 0;
 }
 
