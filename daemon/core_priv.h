@@ -81,6 +81,7 @@ struct mm_wnames {
 };
 struct mm_wnode { /* a directory */
 	struct mm_wnode *parent, *child, *sibling;
+	struct mm_wnode **back; /* what points to it: the parent's child, or the sibling before's sibling */
 	struct mm_wnode *next_wd, *next_ino; /* chains of the two tables */
 	char *path;
 	int wd; /* -1: not watched */
@@ -104,7 +105,7 @@ struct mm_wnode { /* a directory */
 	bool wrote, fresh_writer; /* fresh: a file that was not told of yet */
 	double wrote_told;
 };
-#define MM_WTABLE 1024
+#define MM_WTABLE 16384
 struct mm_wroot {
 	char *path;
 	struct mm_wroot_opts opts;
@@ -126,6 +127,7 @@ struct mm_wroot {
 	bool told_missing, told_full;
 	double next_poll, next_check;
 	unsigned round;
+	unsigned long n_removed; /* nodes so far: who walks a list sees whether it may have changed */
 };
 void mm_wroot_emit(
 	struct mm_wroot *r, enum mm_wmsg_type type, const char *path, const char *text, const struct mm_wmsg *more);

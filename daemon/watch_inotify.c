@@ -107,7 +107,7 @@ static void on_event(struct mm_wroot *r, const struct inotify_event *e)
 	}
 	if (mm_watch_ignored(e->name, true))
 		return;
-	struct mm_wnode *c = mm_wnode_child(n, e->name);
+	struct mm_wnode *c = e->mask & (IN_MOVED_FROM | IN_DELETE | IN_ATTRIB) ? mm_wnode_child(n, e->name) : NULL;
 	if ((e->mask & (IN_MOVED_FROM | IN_DELETE)) && c)
 		mm_wnode_remove(r, c);
 	else if ((e->mask & IN_ATTRIB) && c && c->unreadable && c->wd < 0 && !c->poll)

@@ -27,7 +27,7 @@ struct listing {
 	struct sub {
 		char *name;
 		uint64_t d_ino;
-		bool link;
+		bool link, known;
 	} * sub;
 	size_t n_sub, cap_sub;
 };
@@ -35,6 +35,12 @@ struct listing {
 static int by_name(const void *a, const void *b)
 {
 	const struct mm_wfile *x = a, *y = b;
+	return strcmp(x->name, y->name);
+}
+
+static int sub_by_name(const void *a, const void *b)
+{
+	const struct sub *x = a, *y = b;
 	return strcmp(x->name, y->name);
 }
 
@@ -153,6 +159,8 @@ static int list(struct mm_wroot *r, const struct mm_wnode *n, struct listing *l)
 	closedir(dir);
 	if (l->n_file)
 		qsort(l->file, l->n_file, sizeof *l->file, by_name);
+	if (l->n_sub)
+		qsort(l->sub, l->n_sub, sizeof *l->sub, sub_by_name);
 	errno = saved;
 	return saved ? -1 : 0;
 }
@@ -346,50 +354,70 @@ static struct mm_wnode *add_node(
 		  (n->net && r->opts.mode == MM_WATCH_AUTO);
 	n->next_ino = r->by_ino[n->ino % MM_WTABLE];
 	r->by_ino[n->ino % MM_WTABLE] = n;
-	if (parent) {
-		n->sibling = parent->child;
-		parent->child = n;
-	} else {
-		r->top = n;
-	}
+	n->back = parent ? &parent->child : &r->top;
+	n->sibling = *n->back;
+	if (n->sibling)
+		n->sibling->back = &n->sibling;
+	*n->back = n;
 	if (!n->poll)
 		mm_winotify_add(r, n); /* before it is listed */
 	return n;
 }
 
-static void scan_subs(struct mm_wroot *r, struct mm_wnode *n, const struct listing *l, bool deep)
+/* Marks the children that the listing still has and removes the others; marks the entries that have a child. */
+static void match_subs(struct mm_wroot *r, struct mm_wnode *n, struct listing *l)
+{
+	for (struct mm_wnode *c = n->child, *next; c; c = next) {
+		struct sub key = { .name = (char *)(uintptr_t)mm_wnode_name(c) }, *s = NULL;
+		next = c->sibling;
+		if (l->n_sub)
+			s = bsearch(&key, l->sub, l->n_sub, sizeof *s, sub_by_name);
+		c->seen = s && (c->net || c->d_ino == s->d_ino) && !mm_wnode_blind(c);
+		if (c->seen)
+			s->known = true;
+		else
+			mm_wnode_remove(r, c);
+	}
+}
+
+static void add_sub_node(struct mm_wroot *r, struct mm_wnode *n, const struct sub *s)
 {
 	char path[4096];
 	struct stat st;
-	for (struct mm_wnode *c = n->child; c; c = c->sibling)
-		c->seen = false;
-	for (size_t i = 0; i < l->n_sub; i++) {
-		struct mm_wnode *c = mm_wnode_child(n, l->sub[i].name);
-		if (c && (c->net || c->d_ino == l->sub[i].d_ino) && !mm_wnode_blind(c))
-			c->seen = true;
+	struct mm_wnode *c;
+	bool link = s->link || n->link;
+	if (n->depth >= DEPTH_MAX || !join(path, sizeof path, n, s->name)) {
+		mm_wroot_log(r, MM_LOG_WARN, "%s/%s lies too deep, it is not watched", n->path, s->name);
+		return;
 	}
-	for (struct mm_wnode *c = n->child, *next; c; c = next) {
-		next = c->sibling;
-		if (!c->seen)
-			mm_wnode_remove(r, c);
-	}
-	for (size_t i = 0; i < l->n_sub && !atomic_load(&r->stop); i++) {
-		const struct sub *s = &l->sub[i];
-		struct mm_wnode *c = mm_wnode_child(n, s->name);
-		bool fresh = !c;
-		if (fresh && (n->depth >= DEPTH_MAX || !join(path, sizeof path, n, s->name))) {
-			mm_wroot_log(r, MM_LOG_WARN, "%s/%s lies too deep, it is not watched", n->path, s->name);
+	if ((s->link ? stat(path, &st) : lstat(path, &st)) || !S_ISDIR(st.st_mode) || is_alias(r, n, &st, link) ||
+		!(c = add_node(r, n, path, &st, s->link)))
+		return;
+	c->d_ino = s->d_ino;
+	if (!mm_wscan_dir(r, c, true))
+		mm_wnode_remove(r, c);
+}
+
+static void scan_subs(struct mm_wroot *r, struct mm_wnode *n, struct listing *l, bool deep)
+{
+	match_subs(r, n, l);
+	/* New ones first. Adding one may remove others anywhere (a moved directory gives up its old name), so from here
+	 * on no pointer to a child is kept over a scan. */
+	for (size_t i = 0; i < l->n_sub && !atomic_load(&r->stop); i++)
+		if (!l->sub[i].known)
+			add_sub_node(r, n, &l->sub[i]);
+	for (struct mm_wnode *c = deep ? n->child : NULL; c && !atomic_load(&r->stop);) {
+		if (!c->seen) { /* new: has just been scanned */
+			c = c->sibling;
 			continue;
 		}
-		if (fresh) {
-			if ((s->link ? stat(path, &st) : lstat(path, &st)) || !S_ISDIR(st.st_mode) ||
-				is_alias(r, n, &st, s->link || n->link) || !(c = add_node(r, n, path, &st, s->link)))
-				continue;
-			c->d_ino = s->d_ino;
-			c->link = s->link || n->link;
-		}
-		if ((fresh || deep) && !mm_wscan_dir(r, c, deep))
+		unsigned long removed = r->n_removed;
+		struct mm_wnode *next = c->sibling;
+		c->seen = false;
+		bool there = mm_wscan_dir(r, c, true), same = removed == r->n_removed;
+		if (!there)
 			mm_wnode_remove(r, c);
+		c = same ? next : n->child;
 	}
 }
 

@@ -209,11 +209,10 @@ void mm_wnode_remove(struct mm_wroot *r, struct mm_wnode *n)
 			part == 1 && (size_t)snprintf(path, sizeof path, "%s/%s", n->path, first) < sizeof path)
 			mm_wroot_emit(r, MM_W_GONE, path, NULL, NULL);
 	}
-	struct mm_wnode **p = n->parent ? &n->parent->child : &r->top;
-	while (*p && *p != n)
-		p = &(*p)->sibling;
-	if (*p)
-		*p = n->sibling;
+	*n->back = n->sibling;
+	if (n->sibling)
+		n->sibling->back = n->back;
+	r->n_removed++;
 	forget(r, n);
 }
 
