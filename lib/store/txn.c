@@ -2,7 +2,7 @@
  *
  * A failed put is kept and makes the commit fail with it, so that half of a change is never stored. When the map was
  * too small, it is grown as soon as the transaction has ended and the caller is told to run it again (MM_EBUSY);
- * mm_store_write does both. Commit returns after the data are on the disk (LMDB syncs data, then the meta page).
+ * mm_store_write does both. Commit returns after the data are on the disk; the meta page follows (env.c).
  */
 #include "store/store_priv.h"
 
