@@ -321,6 +321,9 @@ int mm_reg_commit(struct mm_daemon *d, const struct mm_commit *c, struct mm_err 
 	struct write w = { .c = c, .model = c->e ? c->e->rec.id : 0 };
 	for (size_t i = 0; i < MM_COUNT(c->job); i++)
 		w.job[i] = c->job[i] ? c->job[i]->id : 0;
+	/* Room first: what is stored must come into the list. */
+	if (c->e && !w.model && mm_grow(&d->reg->e, &d->reg->cap, d->reg->n + 1, sizeof *d->reg->e, err))
+		return -1;
 	if (mm_store_write(d->store, write_commit, &w, err)) {
 		if (c->e)
 			c->e->rec.id = w.model;
