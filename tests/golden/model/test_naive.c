@@ -169,6 +169,17 @@ static void hunyuan(struct naive *nv, const uint32_t *id, double *out)
 	like_llama(nv, &k, id, out);
 }
 
+/* longer than the context of 16: dynamic scaling of the plain base, alpha forgotten */
+static void hunyuan_long(struct naive *nv, const uint32_t *id, double *out)
+{
+	struct like k = { .theta = 10000 * pow(2.0 * T / 16 - 1, 8.0 / 6),
+		.eps = 1e-5,
+		.qn = "query_layernorm",
+		.kn = "key_layernorm",
+		.late_norm = true };
+	like_llama(nv, &k, id, out);
+}
+
 static void glm4(struct naive *nv, const uint32_t *id, double *out)
 {
 	struct like k = { .adjacent = true,
@@ -307,6 +318,52 @@ static size_t from_one(size_t l)
 static void qwen2_window(struct naive *nv, const uint32_t *id, double *out)
 {
 	struct like k = { .theta = 10000, .eps = 1e-6, .bias_qkv = true, .window_in = from_one };
+	like_llama(nv, &k, id, out);
+}
+
+static size_t everywhere(size_t l)
+{
+	(void)l;
+	return 5;
+}
+
+/* 5 experts of width 12, the best 2, their weights renormalised */
+static void qwen_experts(struct naive *nv, size_t l, const double *y, double *out)
+{
+	enum { E = 5, FE = 12 };
+	double *z = nv_lin(nv, y, T, D, E, W(E, D, "model.layers.%zu.mlp.gate.weight", l), NULL), *o[E];
+	for (size_t e = 0; e < E; e++) {
+		double *g = nv_lin(
+			nv, y, T, D, FE, W(FE, D, "model.layers.%zu.mlp.experts.%zu.gate_proj.weight", l, e), NULL);
+		double *u = nv_lin(
+			nv, y, T, D, FE, W(FE, D, "model.layers.%zu.mlp.experts.%zu.up_proj.weight", l, e), NULL);
+		for (size_t i = 0; i < T * FE; i++)
+			u[i] *= nv_silu(g[i]);
+		o[e] = nv_lin(
+			nv, u, T, FE, D, W(D, FE, "model.layers.%zu.mlp.experts.%zu.down_proj.weight", l, e), NULL);
+	}
+	for (size_t t = 0; t < T; t++) {
+		const double *s = z + t * E;
+		size_t a = 0, b;
+		for (size_t e = 1; e < E; e++)
+			a = s[e] > s[a] ? e : a;
+		b = a == 0;
+		for (size_t e = 0; e < E; e++)
+			b = e != a && s[e] > s[b] ? e : b;
+		double wa = 1 / (1 + exp(s[b] - s[a]));
+		for (size_t i = 0; i < D; i++)
+			out[t * D + i] = wa * o[a][t * D + i] + (1 - wa) * o[b][t * D + i];
+	}
+}
+
+static void qwen3_moe_window(struct naive *nv, const uint32_t *id, double *out)
+{
+	struct like k = { .theta = 10000,
+		.eps = 1e-6,
+		.qn = "q_norm",
+		.kn = "k_norm",
+		.ffn = qwen_experts,
+		.window_in = everywhere };
 	like_llama(nv, &k, id, out);
 }
 
@@ -524,11 +581,12 @@ static double *biased_attention(struct naive *nv, const double *y, const char *p
 #undef PROJ
 }
 
-static void xglm(struct naive *nv, const uint32_t *id, double *out)
+/* pad: the padding token's number; that row of the position table is zero */
+static void xglm_like(struct naive *nv, size_t pad, const uint32_t *id, double *out)
 {
 	double *e = W(V, D, "model.embed_tokens.weight"), *x = nv_embed(nv, e, id, T, D, sqrt(D));
 	for (size_t t = 0; t < T; t++)
-		for (size_t i = 0; i < D / 2; i++) {
+		for (size_t i = 0; i < D / 2 && t + 2 != pad; i++) {
 			double a = (double)(t + 2) * pow(10000, -(double)i / (D / 2 - 1));
 			x[t * D + i] += sin(a);
 			x[t * D + D / 2 + i] += cos(a);
@@ -542,6 +600,16 @@ static void xglm(struct naive *nv, const uint32_t *id, double *out)
 	}
 	x = nv_ln(nv, x, T, D, W(D, 0, "model.layer_norm.weight"), W(D, 0, "model.layer_norm.bias"), 1e-5);
 	nv_head(x, T, D, V, e, NULL, 1, 0, id, out);
+}
+
+static void xglm(struct naive *nv, const uint32_t *id, double *out)
+{
+	xglm_like(nv, 1, id, out);
+}
+
+static void xglm_pad(struct naive *nv, const uint32_t *id, double *out)
+{
+	xglm_like(nv, 5, id, out);
 }
 
 static void opt_350m(struct naive *nv, const uint32_t *id, double *out)
@@ -680,6 +748,11 @@ static const struct {
 		"{\"model_type\":\"hunyuan_v1_dense\",\"tie_word_embeddings\":true,\"head_dim\":8,\"rope_scaling\":{"
 		"\"type\":\"dynamic\","
 		"\"alpha\":1000.0,\"factor\":1.0}," JSON_COMMON "}" },
+	{ "hunyuan-alpha-long", hunyuan_long,
+		"{\"model_type\":\"hunyuan_v1_dense\",\"tie_word_embeddings\":true,\"head_dim\":8,\"rope_scaling\":{"
+		"\"type\":\"dynamic\",\"alpha\":1000.0,\"factor\":2.0},\"hidden_size\":32,\"num_attention_heads\":4,"
+		"\"num_key_value_heads\":2,\"num_hidden_layers\":3,\"intermediate_size\":48,\"vocab_size\":70,"
+		"\"max_position_embeddings\":16}" },
 	{ "glm4", glm4, "{\"model_type\":\"glm4\",\"head_dim\":8,\"attention_bias\":true," JSON_COMMON "}" },
 	{ "exaone4", exaone4,
 		"{\"model_type\":\"exaone4\",\"sliding_window\":6,\"layer_types\":[\"sliding_attention\",\"sliding_"
@@ -717,6 +790,9 @@ static const struct {
 		"{\"model_type\":\"xglm\",\"vocab_size\":70,\"d_model\":32,\"ffn_dim\":48,\"num_layers\":3,\"attention_"
 		"heads\":4,"
 		"\"max_position_embeddings\":64}" },
+	{ "xglm-padding-row", xglm_pad,
+		"{\"model_type\":\"xglm\",\"vocab_size\":70,\"d_model\":32,\"ffn_dim\":48,\"num_layers\":3,\"attention_"
+		"heads\":4,\"pad_token_id\":5,\"max_position_embeddings\":64}" },
 	{ "opt-350m", opt_350m,
 		"{\"model_type\":\"opt\",\"do_layer_norm_before\":false,\"word_embed_proj_dim\":20,\"ffn_dim\":"
 		"48," JSON_COMMON "}" },
@@ -741,6 +817,18 @@ static const struct {
 		"{\"model_type\":\"llama\",\"original_max_position_embeddings\":16,\"rope_scaling\":{\"rope_type\":"
 		"\"longrope\","
 		"\"short_factor\":[1,1,1,1],\"long_factor\":[1.5,2,3,5]}," JSON_COMMON "}" },
+	{ "llama-longrope-v5", llama_longrope, /* the factor given, not the ratio of the contexts */
+		"{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"longrope\",\"rope_theta\":10000.0,"
+		"\"factor\":4.0,\"original_max_position_embeddings\":16,\"short_factor\":[1,1,1,1],\"long_factor\":[1."
+		"5,"
+		"2,3,5]},\"hidden_size\":32,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"num_hidden_layers\":"
+		"3,"
+		"\"intermediate_size\":48,\"vocab_size\":70,\"max_position_embeddings\":32}" },
+	{ "qwen3-moe-window", qwen3_moe_window, /* all layers, whatever max_window_layers says */
+		"{\"model_type\":\"qwen3_moe\",\"tie_word_embeddings\":true,\"num_experts\":5,\"num_experts_per_tok\":"
+		"2,"
+		"\"moe_intermediate_size\":12,\"norm_topk_prob\":true,\"use_sliding_window\":true,\"sliding_window\":5,"
+		"\"max_window_layers\":28," JSON_COMMON "}" },
 	{ "qwen2-window", qwen2_window,
 		"{\"model_type\":\"qwen2\",\"tie_word_embeddings\":true,\"use_sliding_window\":true,\"sliding_window\":"
 		"5,"

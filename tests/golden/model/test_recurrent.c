@@ -53,6 +53,10 @@ static const struct test_case cases[] = {
 		naive_falcon_mamba },
 	{ "mamba2: one group", "Mamba2ForCausalLM", MAMBA2 ",\"num_heads\":6,\"head_dim\":8,\"n_groups\":1",
 		naive_mamba2 },
+	{ "mamba2: infinity as version-5 configs write it", "Mamba2ForCausalLM",
+		MAMBA2 ",\"num_heads\":6,\"head_dim\":8,\"n_groups\":2,"
+		       "\"time_step_limit\":[0.0,{\"__float__\":\"Infinity\"}]",
+		naive_mamba2 },
 	{ "mamba2: groups, limits, biases, tied", "Mamba2ForCausalLM",
 		MAMBA2 ",\"num_heads\":12,\"head_dim\":6,\"n_groups\":3,\"expand\":3,\"use_bias\":true,\"use_conv_"
 		       "bias\":false,"
