@@ -71,20 +71,21 @@ static const json_t *gguf_path(const struct mm_setup *s, const char *path, size_
 	return len > 0 && (size_t)len < sizeof(key) ? json_object_get(s->cfg, key) : NULL;
 }
 
-/* The first of the alternatives that is there, null included; *name: which one, for messages. */
+/* The first of the alternatives that has a value, else one that is null, else NULL; *name: which one, for messages. */
 static const json_t *lookup(const struct mm_setup *s, const char *keys, char name[128])
 {
+	const json_t *null = NULL;
 	for (const char *p = keys; p && *p;) {
 		size_t n = strcspn(p, "|");
 		const json_t *j = s->gguf ? gguf_path(s, p, n) : hf_path(s->cfg, p, n);
-		if (j) {
-			if (name)
-				snprintf(name, 128, "%.*s", (int)MM_MIN(n, 127), p);
+		if (j && (!null || !json_is_null(j)) && name)
+			snprintf(name, 128, "%.*s", (int)MM_MIN(n, 127), p);
+		if (j && !json_is_null(j))
 			return j;
-		}
+		null = j ? j : null;
 		p += n + (p[n] == '|');
 	}
-	return NULL;
+	return null;
 }
 
 const json_t *mm_cfg_get(const struct mm_setup *s, const char *keys)
