@@ -3,50 +3,11 @@
  * Tree and clusters look at all pairs: a worker makes its own distances from a snapshot of the vectors, builds the
  * answer and hands it back; the loop only takes the snapshot. A trajectory is a handful of distances and is answered at
  * once. */
-#include "daemon/map_priv.h"
+#include "daemon/inquiry.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MODELS_MAX 5000 /* all pairs of more would take a worker minutes and gigabytes */
-
-struct subject { /* one model, copied: the worker must not look into the registry */
-	char *name;
-	uint64_t group;
-	uint32_t run; /* UINT32_MAX: none */
-	int64_t step;
-};
-
-struct inquiry {
-	uint64_t token;
-	int (*answer)(struct inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err);
-	struct mm_snap *s;
-	struct subject *who; /* [k] */
-	size_t k, n;
-	double clip, mean_bytes;
-	uint64_t epoch;
-	enum mm_linkage linkage;
-	size_t n_cluster; /* 0: the number with the best silhouette */
-	json_t *body;
-	struct mm_err err;
-	bool failed;
-};
-
-static void inquiry_free(struct inquiry *q)
-{
-	for (size_t i = 0; q->who && i < q->k; i++)
-		mm_free(q->who[i].name);
-	mm_free(q->who);
-	mm_free(q->s);
-	json_decref(q->body);
-	mm_free(q);
-}
-
-static json_t *bits(const struct inquiry *q, double two_kl)
-{
-	return json_real(mm_kl_bits_per_byte(two_kl, q->mean_bytes));
-}
 
 /* ---- tree ---- */
 
@@ -56,7 +17,7 @@ static const char *const kin_name[] = { [MM_KIN_ROOT] = "root",
 	[MM_KIN_MERGE] = "merge",
 	[MM_KIN_COPY] = "copy" };
 
-static json_t *kin_json(const struct inquiry *q, const struct mm_mat *m, const struct mm_boot *boot,
+static json_t *kin_json(const struct mm_inquiry *q, const struct mm_mat *m, const struct mm_boot *boot,
 	const struct mm_kin *x, size_t i, struct mm_err *err)
 {
 	json_t *o = json_pack(
@@ -64,7 +25,7 @@ static json_t *kin_json(const struct inquiry *q, const struct mm_mat *m, const s
 	if (!o || x->parent == UINT32_MAX)
 		return o;
 	json_object_set_new(o, "parent", json_string(q->who[x->parent].name));
-	json_object_set_new(o, "kl_bits_per_byte", bits(q, x->two_kl));
+	json_object_set_new(o, "kl_bits_per_byte", mm_inquiry_bits(q, x->two_kl));
 	if (x->parent2 != UINT32_MAX) {
 		json_object_set_new(o, "parent2", json_string(q->who[x->parent2].name));
 		json_object_set_new(o, "alpha", json_real(x->alpha));
@@ -80,23 +41,12 @@ static json_t *kin_json(const struct inquiry *q, const struct mm_mat *m, const s
 	return o;
 }
 
-static int answer_tree(struct inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
+static int answer_tree(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
 {
 	struct mm_kin *kin = mm_calloc(q->k, sizeof(*kin), err);
-	double *var = kin ? mm_calloc(q->k, sizeof(*var), err) : NULL, mean;
-	uint64_t *group = var ? mm_calloc(q->k, sizeof(*group), err) : NULL;
-	uint32_t *run = group ? mm_calloc(q->k, sizeof(*run), err) : NULL;
-	int64_t *step = run ? mm_calloc(q->k, sizeof(*step), err) : NULL;
 	struct mm_boot boot = { 0 };
 	json_t *list = NULL;
-	for (size_t i = 0; step && i < q->k; i++) {
-		mm_row_moments(m->row[i], m->n, q->clip, &mean, &var[i]);
-		group[i] = q->who[i].group;
-		run[i] = q->who[i].run;
-		step[i] = q->who[i].step;
-	}
-	struct mm_kin_input in = { t, var, group, run, step };
-	if (step && mm_kin_tree(&in, kin, err) == 0 && mm_boot_init(&boot, m->n, MM_BOOT_DEFAULT, 1, err) == 0)
+	if (kin && mm_inquiry_kin(q, m, t, kin, err) == 0 && mm_boot_init(&boot, m->n, MM_BOOT_DEFAULT, 1, err) == 0)
 		list = json_array();
 	for (size_t i = 0; list && i < q->k; i++) {
 		json_t *o = kin_json(q, m, &boot, &kin[i], i, err);
@@ -106,10 +56,6 @@ static int answer_tree(struct inquiry *q, const struct mm_mat *m, const struct m
 		}
 	}
 	mm_boot_fini(&boot);
-	mm_free(step);
-	mm_free(run);
-	mm_free(group);
-	mm_free(var);
 	mm_free(kin);
 	q->body = list ? json_pack("{s:o}", "models", list) : NULL;
 	return q->body ? 0 : -1;
@@ -135,7 +81,7 @@ static int best_number(const struct mm_merge *m, const struct mm_tri *t, uint32_
 }
 
 /* A cluster is called after its middle: the member with the least sum of distances to the others. */
-static const char *name_of(const struct inquiry *q, const struct mm_tri *t, const uint32_t *label, uint32_t c)
+static const char *name_of(const struct mm_inquiry *q, const struct mm_tri *t, const uint32_t *label, uint32_t c)
 {
 	double least = INFINITY;
 	const char *name = "";
@@ -152,7 +98,7 @@ static const char *name_of(const struct inquiry *q, const struct mm_tri *t, cons
 }
 
 static json_t *clusters_json(
-	const struct inquiry *q, const struct mm_tri *t, const uint32_t *label, const double *each, size_t n)
+	const struct mm_inquiry *q, const struct mm_tri *t, const uint32_t *label, const double *each, size_t n)
 {
 	json_t *list = json_array();
 	for (uint32_t c = 0; list && c < n; c++) {
@@ -170,25 +116,50 @@ static json_t *clusters_json(
 	return list;
 }
 
-static int answer_cluster(struct inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
+/* The whole hierarchy for programs that draw it: [a, b, height], models first, then the merges in order. */
+static json_t *merges_json(const struct mm_merge *m, size_t k)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; list && i + 1 < k; i++)
+		json_array_append_new(
+			list, json_pack("[I, I, f]", (json_int_t)m[i].a, (json_int_t)m[i].b, m[i].height));
+	return list;
+}
+
+static json_t *models_json(const struct mm_inquiry *q)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; list && i < q->k; i++)
+		json_array_append_new(list, json_string(q->who[i].name));
+	return list;
+}
+
+struct grouping {
+	enum mm_linkage linkage;
+	size_t n; /* 0: the number with the best silhouette */
+};
+
+static int answer_cluster(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
 {
 	struct mm_merge *tree = mm_calloc(q->k, sizeof(*tree), err);
 	uint32_t *label = tree ? mm_calloc(q->k, sizeof(*label), err) : NULL;
 	double *each = label ? mm_calloc(q->k, sizeof(*each), err) : NULL, mean = 0;
 	const char **name = each ? mm_calloc(q->k, sizeof(*name), err) : NULL;
 	struct mm_buf newick = { 0 };
-	size_t n = q->n_cluster;
+	const struct grouping *g = q->own;
+	size_t n = g->n;
 	int rc = -1;
 	(void)m;
 	for (size_t i = 0; name && i < q->k; i++)
 		name[i] = q->who[i].name;
-	if (name && mm_cluster_tree(t, q->linkage, tree, err) == 0 &&
+	if (name && mm_cluster_tree(t, g->linkage, tree, err) == 0 &&
 		(n || best_number(tree, t, label, each, &n, err) == 0) &&
 		mm_cluster_cut(tree, q->k, n, label, err) == 0 &&
 		mm_cluster_silhouette(t, label, each, &mean, err) == 0 &&
 		mm_cluster_newick(tree, q->k, name, &newick, err) == 0) {
-		q->body = json_pack("{s:I, s:f, s:o, s:s}", "n", (json_int_t)n, "silhouette", mean, "clusters",
-			clusters_json(q, t, label, each, n), "newick", (const char *)newick.data);
+		q->body = json_pack("{s:I, s:f, s:o, s:s, s:o, s:o}", "n", (json_int_t)n, "silhouette", mean,
+			"clusters", clusters_json(q, t, label, each, n), "newick", (const char *)newick.data, "models",
+			models_json(q), "merges", merges_json(tree, q->k));
 		rc = q->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 	}
 	mm_buf_fini(&newick);
@@ -199,112 +170,15 @@ static int answer_cluster(struct inquiry *q, const struct mm_mat *m, const struc
 	return rc;
 }
 
-/* ---- the way through the worker ---- */
-
-static void inquiry_run(void *ctx, const _Atomic bool *cancel)
-{
-	struct inquiry *q = ctx;
-	struct mm_tri t = { 0 };
-	const float **row = mm_calloc(q->k, sizeof(*row), &q->err);
-	q->failed = true;
-	for (size_t i = 0; row && i < q->k; i++)
-		row[i] = q->s[i].vec;
-	struct mm_mat m = { row, q->k, q->n };
-	if (row && !*cancel && mm_dist_matrix(&m, q->clip, &t, &q->err) == 0) {
-		mm_fail(&q->err, MM_ENOMEM, "out of memory"); /* what a part that says nothing else has met */
-		q->failed = q->answer(q, &m, &t, &q->err) != 0;
-	}
-	mm_tri_fini(&t);
-	mm_free(row);
-}
-
-static void inquiry_done(struct mm_daemon *d, void *ctx, bool cancelled)
-{
-	struct inquiry *q = ctx;
-	struct mm_reply reply = { .fd = -1 };
-	if (d->map)
-		mm_map_unpin(d);
-	if (cancelled)
-		q->failed = mm_fail(&q->err, MM_ECANCELLED, "the daemon is stopping") != 0;
-	if (!q->failed) {
-		json_object_set_new(q->body, "epoch", json_integer((json_int_t)q->epoch));
-		json_object_set_new(q->body, "clip", isfinite(q->clip) ? json_real(q->clip) : json_null());
-		reply.body = q->body;
-		q->body = NULL;
-	}
-	mm_ctl_finish(d, q->token, &reply, q->failed ? &q->err : NULL);
-	inquiry_free(q);
-}
-
-/* What parent and child must have in common, as far as the files say it. */
-static uint64_t group_of(const struct mm_model_rec *r)
-{
-	char key[512];
-	snprintf(key, sizeof(key), "%s %llu %llu", r->family ? r->family : "", (unsigned long long)r->params,
-		(unsigned long long)r->vocab);
-	return mm_hash64(key, strlen(key));
-}
-
-static int subjects(struct mm_daemon *d, struct inquiry *q, struct mm_err *err)
-{
-	q->who = mm_calloc(q->k, sizeof(*q->who), err);
-	for (size_t i = 0; q->who && i < q->k; i++) {
-		const struct mm_model_rec *r = &mm_reg_by_id(d, q->s[i].id)->rec;
-		struct subject *w = &q->who[i];
-		*w = (struct subject){ .group = group_of(r), .run = UINT32_MAX, .step = r->step };
-		if (r->run)
-			w->run = (uint32_t)mm_hash64(r->run, strlen(r->run)) & 0x7fffffff;
-		if (!(w->name = mm_strdup(r->name, err)))
-			return -1;
-	}
-	return q->who ? 0 : -1;
-}
-
-static struct inquiry *inquiry_new(struct mm_daemon *d, const struct mm_reply *reply, struct mm_err *err)
-{
-	size_t k_fit;
-	struct inquiry *q = mm_calloc(1, sizeof(*q), err);
-	if (!q)
-		return NULL;
-	q->token = reply->token;
-	q->n = d->texts.n;
-	q->clip = mm_map_clip(d);
-	q->mean_bytes = d->texts.mean_bytes;
-	q->epoch = mm_map_epoch(d);
-	q->s = mm_map_snapshot(d, MM_SNAP_MEMBERS, &q->k, &k_fit, err);
-	bool ok = q->s != NULL;
-	if (ok && (q->k == 0 || q->k > MODELS_MAX)) {
-		mm_fail(err, MM_EINVAL,
-			q->k ? "%zu models are too many for this (at most %d)" : "no models on the map yet", q->k,
-			MODELS_MAX);
-		ok = false;
-	}
-	if (ok && subjects(d, q, err) == 0)
-		return q;
-	inquiry_free(q);
-	return NULL;
-}
-
-static int submit(struct mm_daemon *d, struct inquiry *q, struct mm_reply *reply, struct mm_err *err)
-{
-	struct mm_work work = { inquiry_run, inquiry_done, q };
-	if (mm_worker_submit(d, &work, err)) {
-		inquiry_free(q);
-		return -1;
-	}
-	mm_map_pin(d);
-	reply->deferred = true;
-	return 0;
-}
+/* ---- commands ---- */
 
 int mm_cmd_tree(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
-	(void)args;
-	struct inquiry *q = inquiry_new(d, reply, err);
+	struct mm_inquiry *q = mm_inquiry_new(d, args, reply, false, err);
 	if (!q)
 		return -1;
 	q->answer = answer_tree;
-	return submit(d, q, reply, err);
+	return mm_inquiry_submit(d, q, reply, err);
 }
 
 int mm_cmd_cluster(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
@@ -314,22 +188,29 @@ int mm_cmd_cluster(struct mm_daemon *d, const json_t *args, struct mm_reply *rep
 	};
 	const char *linkage = "average";
 	int64_t n = 0;
-	if (mm_json_get_str(args, "linkage", &linkage, err) || mm_json_get_i64(args, "n", 1, MODELS_MAX, &n, err))
+	if (mm_json_get_str(args, "linkage", &linkage, err) ||
+		mm_json_get_i64(args, "n", 1, MM_INQUIRY_MODELS_MAX, &n, err))
 		return -1;
-	struct inquiry *q = inquiry_new(d, reply, err);
+	struct mm_inquiry *q = mm_inquiry_new(d, args, reply, false, err);
 	if (!q)
 		return -1;
 	q->answer = answer_cluster;
-	q->n_cluster = (size_t)n;
+	struct grouping *g = q->own = mm_calloc(1, sizeof(*g), err);
+	q->own_free = mm_free;
+	if (!g) {
+		mm_inquiry_free(q);
+		return -1;
+	}
+	g->n = (size_t)n;
 	bool known = false;
 	for (size_t h = 0; h < MM_COUNT(how); h++)
 		if (strcmp(linkage, how[h]) == 0) {
-			q->linkage = (enum mm_linkage)h;
+			g->linkage = (enum mm_linkage)h;
 			known = true;
 		}
 	if (known)
-		return submit(d, q, reply, err);
-	inquiry_free(q);
+		return mm_inquiry_submit(d, q, reply, err);
+	mm_inquiry_free(q);
 	return mm_fail(err, MM_EINVAL, "there is no linkage %s; there are average, ward and complete", linkage);
 }
 
