@@ -178,6 +178,37 @@ static enum mm_verdict look_isolated(
 	return found(f, err);
 }
 
+/* The tests ran on the worker (check.c); here only their verdict. The words say what was seen, never what it means. */
+static enum mm_verdict look_leak(
+	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+{
+	if (e->rec.gone)
+		return gone(e, f);
+	const struct mm_check_row *r = mm_check_of(d, e);
+	if (!r || e->rec.state != MM_ST_PLACED)
+		return MM_RULE_UNKNOWN;
+	f->gone_why = "with the models there are now the evidence does not hold";
+	if (!r->leaked)
+		return MM_RULE_NO;
+	const struct mm_leak_mix *m = &r->test.mix[r->test.best];
+	size_t n = json_array_size(json_object_get(r->more, "suspect_texts"));
+	char hex[MM_HASH_HEX];
+	mm_hash_hex(r->full, hex);
+	f->cause = mm_strdup("leak", err);
+	f->message = mm_asprintf(err,
+		"%s likely saw %zu of the %zu reference texts: they are %.3g nats a byte likelier than %zu other "
+		"models predict (p = %.1g)",
+		e->rec.name, n, d->texts.n, m->gain / d->texts.mean_bytes, r->test.n_predictors[r->test.best], r->p);
+	f->evidence = json_pack("{s:o, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:s, s:s}", "tests", mm_check_tests_json(r),
+		"p", r->p, "level", r->level, "wealth", r->wealth, "share", m->share, "gain_nats_per_byte",
+		m->gain / d->texts.mean_bytes, "models", (json_int_t)r->n_models, "test_number", (json_int_t)r->seq,
+		"fingerprint", hex, "would_settle",
+		"texts known to be unseen (a control set), benchmark scores, or the training data");
+	if (f->evidence)
+		json_object_update(f->evidence, r->more);
+	return found(f, err);
+}
+
 /* Kinds never change: clients and scripts know them. */
 const struct mm_alert_rule mm_alert_rules[] = {
 	{ "duplicate", "info", false, look_duplicate,
@@ -190,6 +221,8 @@ const struct mm_alert_rule mm_alert_rules[] = {
 		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 04) },
 	{ "isolated", "warning", true, look_isolated,
 		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 05) },
+	{ "leak", "warning", false, look_leak,
+		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 06) },
 };
 const size_t mm_n_alert_rules = MM_COUNT(mm_alert_rules);
 

@@ -276,6 +276,7 @@ void mm_alerts_model(struct mm_daemon *d, struct mm_model_entry *e)
 	for (size_t i = 0; i < mm_n_alert_rules; i++)
 		if (apply(d, &mm_alert_rules[i], e, &err))
 			mm_log(MM_LOG_ERROR, "alert %s of %s: %s", mm_alert_rules[i].kind, e->rec.name, err.text);
+	mm_check_kick(d);
 }
 
 /* ---- start, stop ---- */
@@ -312,7 +313,7 @@ int mm_alerts_start(struct mm_daemon *d, struct mm_err *err)
 	mm_txn_abort(t);
 	if (rc == 0)
 		al->hook = mm_hook_new(d, err);
-	if (rc || !al->hook)
+	if (rc || !al->hook || mm_check_start(d, err))
 		return -1;
 	if (d->map && mm_map_refit_due(d)) /* it waited for us to know who stays out */
 		mm_map_refit(d, 0);
@@ -324,6 +325,7 @@ void mm_alerts_stop(struct mm_daemon *d)
 	struct mm_alerts *al = d->alerts;
 	if (!al)
 		return;
+	mm_check_stop(d);
 	mm_hook_free(al->hook);
 	for (size_t i = 0; i < al->n; i++) {
 		mm_alert_rec_fini(al->rec[i]);

@@ -1,9 +1,10 @@
 /* alerts_priv.h - inner doors of the alerts: alerts.c (their life), alert_rules.c (their causes), alert_hook.c (the
- * command). */
+ * command), check.c (tests on the worker). */
 #ifndef MM_ALERTS_PRIV_H
 #define MM_ALERTS_PRIV_H
 
 #include "daemon/daemon.h"
+#include "stat/stat_leak.h"
 
 #include <systemd/sd-id128.h>
 
@@ -43,7 +44,52 @@ struct mm_alerts {
 	struct mm_alert_rec **rec; /* [n] by id */
 	size_t n, cap;
 	struct mm_hook *hook;
+	struct mm_check *check;
 };
+
+/* ---- check.c (check_run.c): tests that look at many models at once, on the worker ---- */
+
+#define MM_CHECK_BINS 41
+struct mm_check_row { /* what the last test of a model gave; kept with the model as array "leak" (JSON) */
+	uint64_t model;
+	uint64_t seq;	     /* place of its hypothesis in the stream, from 1 */
+	struct mm_hash full; /* content it is about: other content is another hypothesis */
+	int64_t tested_at;
+	size_t n_models;
+	struct mm_leak_test test;
+	double p, level, wealth;
+	bool found;   /* a discovery of the stream */
+	bool leaked;  /* found, and the effect matters */
+	json_t *more; /* {"suspect_texts","domains","histogram"}; NULL: nothing suspicious */
+};
+int mm_check_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
+void mm_check_stop(struct mm_daemon *d);
+/* Something lasting changed: test soon, once the queue is quiet or a minute has passed. Cheap. */
+void mm_check_kick(struct mm_daemon *d);
+bool mm_check_due(const struct mm_daemon *d); /* tests run or are about to */
+/* Test now: one model (and whoever it changes), or all. false: not possible now; `why` says so. */
+bool mm_check_now(struct mm_daemon *d, uint64_t model, const char **why);
+const struct mm_check_row *mm_check_of(const struct mm_daemon *d, const struct mm_model_entry *e); /* NULL: never */
+/* What `show` says: {"p","level","wealth","found","models","tests":[...],"due"}; NULL: no tests yet. */
+json_t *mm_check_json(const struct mm_daemon *d, const struct mm_model_entry *e);
+json_t *mm_check_tests_json(const struct mm_check_row *r);
+
+struct mm_check_model { /* one model as the worker sees it */
+	uint64_t id, group;
+	const float *vec;
+	bool usable, leaked, test;
+	struct mm_leak_test t;
+	json_t *more; /* made on the worker, taken by the loop */
+};
+struct mm_sweep {
+	struct mm_check_model *m;
+	size_t k, n;
+	const struct mm_texts *texts;
+	uint64_t sign; /* of models, vectors and flags */
+	bool failed;
+	struct mm_err err;
+};
+void mm_sweep_run(void *ctx, const _Atomic bool *cancel);
 
 json_t *mm_alert_json(const struct mm_daemon *d, const struct mm_alert_rec *a);
 struct mm_alert_rec *mm_alert_by_id(const struct mm_daemon *d, uint64_t id); /* NULL: none */

@@ -1,5 +1,6 @@
-/* cmd_alerts.c: `alerts` lists, `alert` changes one. */
+/* cmd_alerts.c: `alerts` lists, `alert` changes one, `recheck` tests again. */
 #include "daemon/alerts_priv.h"
+#include "daemon/map_priv.h"
 
 #include <string.h>
 
@@ -58,5 +59,24 @@ int mm_cmd_alert(struct mm_daemon *d, const json_t *args, struct mm_reply *reply
 		return mm_fail(err, MM_EINVAL, "alert: the action is ack, resolve, reopen or show");
 	json_t *o = mm_alert_json(d, a);
 	reply->body = o ? json_pack("{s:o}", "alert", o) : NULL;
+	return reply->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
+}
+
+int mm_cmd_recheck(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
+{
+	bool all = false;
+	const char *name = NULL, *why;
+	const struct mm_model_entry *e = NULL;
+	if (mm_json_get_bool(args, "all", &all, err) || mm_json_get_str(args, "name", &name, err))
+		return -1;
+	if (all == (name != NULL))
+		return mm_fail(err, MM_EINVAL, "recheck: a model's name, or all");
+	if (name && !(e = mm_reg_resolve(d, name, err)))
+		return -1;
+	if (e && !mm_map_member(d, e))
+		return mm_fail(err, MM_ECONFLICT, "%s has no vector to be tested", e->rec.name);
+	if (!mm_check_now(d, e ? e->rec.id : 0, &why))
+		return mm_fail(err, MM_ECONFLICT, "%s", why);
+	reply->body = e ? json_pack("{s:s}", "name", e->rec.name) : json_pack("{s:b}", "all", 1);
 	return reply->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 }

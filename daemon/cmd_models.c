@@ -77,5 +77,8 @@ int mm_cmd_show(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 	const struct mm_job *j = mm_job_of(e);
 	if (o && j)
 		json_object_set_new(o, "job", mm_job_json(d, j));
+	json_t *tests = o ? mm_check_json(d, e) : NULL;
+	if (tests)
+		json_object_set_new(o, "tests", tests);
 	return give(reply, o, err);
 }

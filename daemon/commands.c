@@ -31,6 +31,7 @@ static const struct {
 	{ "events_since", mm_cmd_events_since },
 	{ "commands", cmd_commands },
 	{ "alert", mm_cmd_alert },
+	{ "recheck", mm_cmd_recheck },
 	{ "retry", mm_cmd_retry },
 	{ "cancel", mm_cmd_cancel },
 	{ "rescore", mm_cmd_rescore },

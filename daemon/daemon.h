@@ -168,6 +168,7 @@ int mm_cmd_export(struct mm_daemon *, const json_t *, struct mm_reply *,
 int mm_cmd_alerts(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* action: ack|resolve|reopen|show, alert: its number (args' "id" is the request's), note */
+int mm_cmd_recheck(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_backup(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* bulk, deferred (worker) */
 void mm_backup_stop(
 	struct mm_daemon *d); /* makes copies under way fail soon; before mm_worker_stop, which waits for them */

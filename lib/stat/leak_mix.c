@@ -12,7 +12,7 @@
 
 #define N_STEP_ONE 40
 #define N_STEP_TWO 80
-static const double dofs[] = { 3, 5, 9, 25 };
+static const double dofs[] = { 5, 3, 9, 25 };
 static const struct {
 	double share, gain;
 } starts[] = { { 0.3, 2.5 }, { 0.05, 4 }, { 0.5, 2.5 } };
@@ -109,24 +109,33 @@ static double two_fit(const double *x, size_t n, struct two *t)
 	return ll;
 }
 
+/* Starts with a middling number of degrees of freedom; the best of them again with the others. */
 static double best_fit(const double *x, size_t n, struct two *best, double *ll_one)
 {
 	double top = -INFINITY;
-	*ll_one = -INFINITY;
-	for (size_t d = 0; d < MM_COUNT(dofs); d++) {
-		struct mode one = { .nu = dofs[d] };
+	struct mode one = { .nu = dofs[0] };
+	*ll_one = one_fit(x, n, &one);
+	for (size_t s = 0; s < MM_COUNT(starts); s++) {
+		struct two t = { .share = starts[s].share };
+		t.lo = t.hi = one;
+		t.lo.width = t.hi.width = 0.8 * one.width;
+		t.lo.at = one.at - 0.7 * starts[s].share * starts[s].gain * one.width;
+		t.hi.at = t.lo.at + starts[s].gain * one.width;
+		double ll = two_fit(x, n, &t);
+		if (ll > top) {
+			top = ll;
+			*best = t;
+		}
+	}
+	struct two first = *best;
+	for (size_t d = 1; d < MM_COUNT(dofs); d++) {
+		struct two t = first;
+		one.nu = t.lo.nu = t.hi.nu = dofs[d];
 		*ll_one = fmax(*ll_one, one_fit(x, n, &one));
-		for (size_t s = 0; s < MM_COUNT(starts); s++) {
-			struct two t = { .share = starts[s].share };
-			t.lo = t.hi = one;
-			t.lo.width = t.hi.width = 0.8 * one.width;
-			t.lo.at = one.at - 0.7 * starts[s].share * starts[s].gain * one.width;
-			t.hi.at = t.lo.at + starts[s].gain * one.width;
-			double ll = two_fit(x, n, &t);
-			if (ll > top) {
-				top = ll;
-				*best = t;
-			}
+		double ll = two_fit(x, n, &t);
+		if (ll > top) {
+			top = ll;
+			*best = t;
 		}
 	}
 	return top;

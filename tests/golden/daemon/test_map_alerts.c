@@ -89,7 +89,9 @@ static void test_orders(void **state)
 				settle_down(&d);
 		}
 		settle_down(&d);
-		assert_int_equal(d.alerts->n, 0); /* records say nothing about copies here */
+		/* records say nothing about copies here; leaks are told when the loop had time for the tests */
+		for (size_t i = 0; i < d.alerts->n; i++)
+			assert_string_equal(d.alerts->rec[i]->kind, "leak");
 		assert_true(
 			mm_map_epoch(&d) > (seed == 4 ? 0 : 3)); /* it grew from nothing: several automatic refits */
 		refit(&d);

@@ -1,0 +1,513 @@
+/* check.c: when which model is tested, what is kept of it, and which of the tests are discoveries.
+ *
+ *	model placed, scored again, gone, alert changed --kick--> (quiet?) --snapshot--> worker (check_run.c)
+ *	     --results--> rows --replayed in the order of the hypotheses--> discoveries --> rules (alert_rules.c)
+ *
+ * One hypothesis for each content of a model, in the order of their first tests. A later test of the same content (new
+ * relatives) replaces its p-value and the whole stream is replayed, so that what is stored always explains what was
+ * decided. Models that are thought to be leaked, or have an open anomaly, predict nobody. Loop thread; the worker sees
+ *a snapshot whose vectors the map keeps. */
+#include "daemon/alerts_priv.h"
+#include "daemon/core_priv.h"
+#include "daemon/map_priv.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FDR_Q	  0.05
+#define QUIET_US  500000ull /* after the last change */
+#define AGAIN_US  2000000ull
+#define PATIENCE  60  /* seconds that a busy queue may hold up the tests */
+#define SWEEP_ALL 128 /* up to so many models every arrival tests all; above, the new ones and their kin */
+
+struct mm_check {
+	struct mm_check_row **row; /* [n] by seq */
+	size_t n, cap;
+	sd_event_source *timer;
+	int64_t last;  /* monotonic seconds of the last sweep */
+	uint64_t sign; /* of what was tested last */
+	bool running, again;
+	bool forced;	       /* the next sweep does not ask whether anything changed */
+	uint64_t forced_model; /* 0: all */
+	struct mm_sweep *sweep;
+};
+
+/* ---- rows ---- */
+
+static void row_free(struct mm_check_row *r)
+{
+	if (!r)
+		return;
+	json_decref(r->more);
+	mm_free(r);
+}
+
+const struct mm_check_row *mm_check_of(const struct mm_daemon *d, const struct mm_model_entry *e)
+{
+	const struct mm_check *c = d->alerts ? d->alerts->check : NULL;
+	for (size_t i = 0; c && i < c->n; i++)
+		if (c->row[i]->model == e->rec.id && mm_hash_eq(c->row[i]->full, e->rec.full))
+			return c->row[i];
+	return NULL;
+}
+
+static struct mm_check_row *row_add(struct mm_check *c, struct mm_err *err)
+{
+	if (mm_grow(&c->row, &c->cap, c->n + 1, sizeof(struct mm_check_row *), err))
+		return NULL;
+	struct mm_check_row *r = mm_calloc(1, sizeof(*r), err);
+	if (r)
+		c->row[c->n++] = r;
+	return r;
+}
+
+json_t *mm_check_tests_json(const struct mm_check_row *r)
+{
+	json_t *a = json_array();
+	for (int s = 0; a && s < MM_LEAK_SIDES; s++) {
+		const struct mm_leak_mix *m = &r->test.mix[s];
+		if (r->test.known[s])
+			json_array_append_new(
+				a, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "name",
+					   mm_leak_side_name[s], "null",
+					   "the residuals of the texts have one mode within each domain", "statistic",
+					   m->llr, "p", r->test.p[s], "effect", m->separation, "gain", m->gain, "share",
+					   m->share, "width", m->width, "dof", m->dof, "predictors",
+					   (json_int_t)r->test.n_predictors[s]));
+	}
+	return a;
+}
+
+static json_t *row_json(const struct mm_check_row *r)
+{
+	char hex[MM_HASH_HEX];
+	mm_hash_hex(r->full, hex);
+	json_t *o = json_pack("{s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:b, s:b, s:o}", "seq", (json_int_t)r->seq, "full",
+		hex, "tested_at", (json_int_t)r->tested_at, "models", (json_int_t)r->n_models, "p", r->p, "level",
+		r->level, "wealth", r->wealth, "found", r->found, "leaked", r->leaked, "tests", mm_check_tests_json(r));
+	if (o && r->more)
+		json_object_set(o, "more", r->more);
+	return o;
+}
+
+bool mm_check_due(const struct mm_daemon *d)
+{
+	const struct mm_check *c = d->alerts ? d->alerts->check : NULL;
+	return c && (c->running || c->timer);
+}
+
+json_t *mm_check_json(const struct mm_daemon *d, const struct mm_model_entry *e)
+{
+	const struct mm_check_row *r = mm_check_of(d, e);
+	if (!r)
+		return NULL;
+	return json_pack("{s:f, s:f, s:f, s:b, s:b, s:I, s:I, s:I, s:o, s:b}", "p", r->p, "level", r->level, "wealth",
+		r->wealth, "found", r->found, "leaked", r->leaked, "number", (json_int_t)r->seq, "tested_at",
+		(json_int_t)r->tested_at, "models", (json_int_t)r->n_models, "tests", mm_check_tests_json(r), "due",
+		mm_check_due(d));
+}
+
+static double num(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+static int row_parse(struct mm_check_row *r, const json_t *o, struct mm_err *err)
+{
+	const char *hex = json_string_value(json_object_get(o, "full"));
+	r->seq = (uint64_t)json_integer_value(json_object_get(o, "seq"));
+	if (!r->seq || !hex || !mm_hash_parse(hex, &r->full))
+		return mm_fail(err, MM_ECORRUPT, "a stored test does not say what it is about");
+	r->tested_at = json_integer_value(json_object_get(o, "tested_at"));
+	r->n_models = (size_t)json_integer_value(json_object_get(o, "models"));
+	r->p = num(o, "p");
+	r->level = num(o, "level");
+	r->wealth = num(o, "wealth");
+	r->found = json_is_true(json_object_get(o, "found"));
+	r->leaked = json_is_true(json_object_get(o, "leaked"));
+	r->test.p_all = r->p;
+	r->more = json_incref(json_object_get(o, "more"));
+	const json_t *t;
+	size_t at;
+	double best = -1;
+	json_array_foreach (json_object_get(o, "tests"), at, t) {
+		const char *name = json_string_value(json_object_get(t, "name"));
+		for (int s = 0; s < MM_LEAK_SIDES; s++) {
+			if (!name || strcmp(name, mm_leak_side_name[s]) != 0)
+				continue;
+			r->test.known[s] = true;
+			r->test.n_predictors[s] = (size_t)json_integer_value(json_object_get(t, "predictors"));
+			r->test.p[s] = num(t, "p");
+			r->test.mix[s] = (struct mm_leak_mix){ .llr = num(t, "statistic"),
+				.share = num(t, "share"),
+				.gain = num(t, "gain"),
+				.width = num(t, "width"),
+				.separation = num(t, "effect"),
+				.dof = num(t, "dof") };
+			if (r->test.mix[s].llr > best) {
+				best = r->test.mix[s].llr;
+				r->test.best = (enum mm_leak_side)s;
+			}
+		}
+	}
+	return 0;
+}
+
+static int put_rows(struct mm_txn *t, void *ctx, struct mm_err *err)
+{
+	const struct mm_check *c = ctx;
+	for (size_t i = 0; i < c->n; i++) {
+		json_t *o = row_json(c->row[i]);
+		char *text = o ? mm_json_dump(o, err) : NULL;
+		json_decref(o);
+		if (!text)
+			return -1;
+		size_t len = strlen(text);
+		struct mm_stored_array a = { .name = "leak", .type = MM_A_U8, .n_dim = 1, .data = text, .n_byte = len };
+		a.dim[0] = len;
+		int rc = mm_array_put(t, c->row[i]->model, &a, err);
+		mm_free(text);
+		if (rc)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- the stream ---- */
+
+static int cmp_seq(const void *p, const void *q)
+{
+	uint64_t a = (*(struct mm_check_row *const *)p)->seq, b = (*(struct mm_check_row *const *)q)->seq;
+	return a < b ? -1 : a > b;
+}
+
+static int replay(struct mm_daemon *d, struct mm_err *err)
+{
+	struct mm_check *c = d->alerts->check;
+	struct mm_fdr_row *f = mm_calloc(c->n + 1, sizeof(*f), err);
+	if (!f)
+		return -1;
+	qsort(c->row, c->n, sizeof(*c->row), cmp_seq);
+	for (size_t i = 0; i < c->n; i++)
+		f[i].p = c->row[i]->p;
+	mm_fdr_replay(f, c->n, FDR_Q);
+	for (size_t i = 0; i < c->n; i++) {
+		struct mm_check_row *r = c->row[i];
+		r->level = f[i].level;
+		r->wealth = f[i].wealth;
+		r->found = f[i].found;
+		r->leaked = r->found &&
+			    mm_leak_matters(&r->test.mix[r->test.best],
+				    json_array_size(json_object_get(r->more, "suspect_texts")), d->texts.mean_bytes);
+	}
+	mm_free(f);
+	return 0;
+}
+
+/* ---- results ---- */
+
+static void sweep_free(struct mm_sweep *w)
+{
+	for (size_t i = 0; i < w->k; i++)
+		json_decref(w->m[i].more);
+	mm_free(w->m);
+	mm_free(w);
+}
+
+/* p-values over all models that have a test, those of this sweep and older ones. */
+static int decide(struct mm_sweep *w, struct mm_err *err)
+{
+	struct mm_leak_test *t = mm_calloc(w->k, sizeof(*t), err);
+	bool *leaked = t ? mm_calloc(w->k, sizeof(*leaked), err) : NULL;
+	int rc = leaked ? 0 : -1;
+	for (size_t i = 0; leaked && i < w->k; i++) {
+		t[i] = w->m[i].t;
+		leaked[i] = w->m[i].leaked;
+	}
+	if (rc == 0)
+		rc = mm_leak_decide(t, leaked, w->k, err);
+	for (size_t i = 0; rc == 0 && i < w->k; i++)
+		w->m[i].t = t[i];
+	mm_free(leaked);
+	mm_free(t);
+	return rc;
+}
+
+static int take(struct mm_daemon *d, struct mm_sweep *w, struct mm_err *err)
+{
+	struct mm_check *c = d->alerts->check;
+	uint64_t seq = c->n ? c->row[c->n - 1]->seq : 0;
+	if (decide(w, err))
+		return -1;
+	for (size_t i = 0; i < w->k; i++) {
+		struct mm_check_model *m = &w->m[i];
+		struct mm_model_entry *e = mm_reg_by_id(d, m->id);
+		if (!e || !m->test || mm_map_vec(d, e) != m->vec)
+			continue; /* gone or scored again meanwhile: the next sweep */
+		struct mm_check_row *r = (struct mm_check_row *)mm_check_of(d, e);
+		if (!r) {
+			for (size_t j = 0; j < c->n; j++)
+				if (c->row[j]->model == m->id)
+					r = c->row[j]; /* other content under the same id: a new hypothesis */
+			if (!r && !(r = row_add(c, err)))
+				return -1;
+			r->seq = ++seq;
+			r->model = m->id;
+			r->full = e->rec.full;
+		}
+		r->tested_at = mm_now();
+		r->n_models = w->k;
+		r->test = m->t;
+		r->p = m->t.p_all;
+		json_decref(r->more);
+		r->more = m->more;
+		m->more = NULL;
+	}
+	return replay(d, err) || mm_store_write(d->store, put_rows, c, err) ? -1 : 0;
+}
+
+static void sweep_done(struct mm_daemon *d, void *ctx, bool cancelled)
+{
+	struct mm_sweep *w = ctx;
+	struct mm_check *c = d->alerts ? d->alerts->check : NULL;
+	struct mm_err err;
+	if (d->map)
+		mm_map_unpin(d);
+	if (c) {
+		c->running = false;
+		c->sweep = NULL;
+		c->last = (int64_t)mm_monotonic();
+		if (w->failed)
+			mm_log(MM_LOG_ERROR, "alerts: tests: %s", w->err.text);
+		else if (!cancelled && !d->stopping) {
+			if (take(d, w, &err))
+				mm_log(MM_LOG_ERROR, "alerts: tests: %s", err.text);
+			for (size_t i = 0; i < w->k; i++) {
+				struct mm_model_entry *e = w->m[i].test ? mm_reg_by_id(d, w->m[i].id) : NULL;
+				if (e)
+					mm_alerts_model(d, e);
+			}
+			mm_check_kick(d); /* who is leaked may have changed who may predict */
+		}
+	}
+	sweep_free(w);
+}
+
+/* ---- snapshot ---- */
+
+static uint64_t group_of(const struct mm_model_rec *r)
+{
+	char key[600];
+	snprintf(key, sizeof(key), "%s|%s|%llu|%llu", r->family ? r->family : "",
+		r->architecture ? r->architecture : "", (unsigned long long)r->params, (unsigned long long)r->vocab);
+	return mm_hash64(key, strlen(key));
+}
+
+static void choose(struct mm_daemon *d, struct mm_sweep *w)
+{
+	struct mm_check *c = d->alerts->check;
+	bool all = w->k <= SWEEP_ALL || (c->forced && !c->forced_model);
+	for (size_t i = 0; i < w->k; i++) {
+		struct mm_check_model *m = &w->m[i];
+		const struct mm_check_row *r = mm_check_of(d, mm_reg_by_id(d, m->id));
+		bool fresh = !r || (c->forced && c->forced_model == m->id);
+		m->test = m->test && (all || fresh || r->found || r->p < 0.01);
+		if (r)
+			m->t = r->test;
+		for (size_t j = 0; fresh && !all && j < w->k; j++)
+			if (w->m[j].group == m->group)
+				w->m[j].test = true;
+	}
+}
+
+static struct mm_sweep *sweep_new(struct mm_daemon *d, struct mm_err *err)
+{
+	struct mm_sweep *w = mm_calloc(1, sizeof(*w), err);
+	if (!w)
+		return NULL;
+	w->n = d->texts.n;
+	w->texts = &d->texts;
+	w->m = mm_calloc(d->map->n + 1, sizeof(*w->m), err);
+	if (!w->m) {
+		mm_free(w);
+		return NULL;
+	}
+	uint64_t sign = 1469598103934665603ull;
+	for (size_t i = 0; i < d->map->n; i++) {
+		const struct mm_place *p = d->map->member[i];
+		if (!mm_map_live(d, p) || p->e->rec.same_as)
+			continue;
+		struct mm_check_model *m = &w->m[w->k++];
+		const struct mm_check_row *r = mm_check_of(d, p->e);
+		bool odd = mm_alerts_anomaly_open(d, p->e->rec.id);
+		*m = (struct mm_check_model){ .id = p->e->rec.id,
+			.group = group_of(&p->e->rec),
+			.vec = mm_map_vec(d, p->e),
+			.test = !odd,
+			.leaked = r && r->leaked };
+		m->usable = !m->leaked && !odd;
+		uint64_t bits[3] = { m->id, p->version, m->usable };
+		sign = sign * 1099511628211ull ^ mm_hash64(bits, sizeof(bits));
+	}
+	w->sign = sign;
+	return w;
+}
+
+static bool possible(const struct mm_daemon *d, const struct mm_sweep *w, const char **why)
+{
+	*why = d->texts.n < MM_LEAK_MIN_TEXTS ? "the text set is too small for tests of leaks"
+	       : w->k < MM_LEAK_MIN_MODELS    ? "not enough models yet"
+					      : NULL;
+	return !*why;
+}
+
+static bool begin(struct mm_daemon *d, const char **why)
+{
+	struct mm_check *c = d->alerts->check;
+	struct mm_err err;
+	struct mm_sweep *w = sweep_new(d, &err);
+	*why = "out of memory";
+	if (!w)
+		return false;
+	if (!possible(d, w, why) || (!c->forced && w->sign == c->sign)) {
+		sweep_free(w);
+		return false;
+	}
+	choose(d, w);
+	c->forced = false;
+	c->sign = w->sign;
+	struct mm_work work = { mm_sweep_run, sweep_done, w };
+	if (mm_worker_submit(d, &work, &err)) {
+		mm_log(MM_LOG_ERROR, "alerts: tests: %s", err.text);
+		sweep_free(w);
+		return false;
+	}
+	mm_map_pin(d);
+	c->running = true;
+	c->sweep = w;
+	return true;
+}
+
+/* ---- when ---- */
+
+static bool busy(const struct mm_daemon *d)
+{
+	for (size_t i = 0; d->queue && i < d->queue->n; i++) {
+		enum mm_job_state s = d->queue->live[i]->rec.state;
+		if (s == MM_JOB_QUEUED || s == MM_JOB_RUNNING)
+			return true;
+	}
+	return false;
+}
+
+static void arm(struct mm_daemon *d, uint64_t usec);
+
+static int on_timer(sd_event_source *s, uint64_t now, void *ctx)
+{
+	struct mm_daemon *d = ctx;
+	struct mm_check *c = d->alerts->check;
+	const char *why;
+	(void)s, (void)now;
+	c->timer = sd_event_source_disable_unref(c->timer);
+	if (c->running || d->stopping)
+		return 0; /* what runs kicks again when it is done */
+	if (!c->forced && busy(d) && (int64_t)mm_monotonic() - c->last < PATIENCE) {
+		arm(d, AGAIN_US);
+		return 0;
+	}
+	begin(d, &why);
+	return 0;
+}
+
+static void arm(struct mm_daemon *d, uint64_t usec)
+{
+	struct mm_check *c = d->alerts->check;
+	if (c->timer)
+		return;
+	if (sd_event_add_time_relative(d->loop, &c->timer, CLOCK_MONOTONIC, usec, 100000, on_timer, d) < 0)
+		mm_log(MM_LOG_WARN, "alerts: no timer for the tests; the next change tries again");
+}
+
+void mm_check_kick(struct mm_daemon *d)
+{
+	struct mm_check *c = d->alerts ? d->alerts->check : NULL;
+	if (c && d->map && d->loop && !c->running && d->texts.n >= MM_LEAK_MIN_TEXTS)
+		arm(d, QUIET_US);
+}
+
+bool mm_check_now(struct mm_daemon *d, uint64_t model, const char **why)
+{
+	struct mm_check *c = d->alerts->check;
+	struct mm_err err;
+	struct mm_sweep *w = sweep_new(d, &err);
+	*why = "out of memory";
+	bool ok = w && possible(d, w, why);
+	if (w)
+		sweep_free(w);
+	if (!ok)
+		return false;
+	c->forced_model = c->forced && c->forced_model != model ? 0 : model;
+	c->forced = true;
+	mm_check_kick(d);
+	return true;
+}
+
+/* ---- start, stop ---- */
+
+static int load_one(struct mm_daemon *d, struct mm_txn *t, const struct mm_model_entry *e, struct mm_err *err)
+{
+	struct mm_stored_array a;
+	struct mm_err bad;
+	if (!e->rec.has_vector || mm_array_get(t, e->rec.id, "leak", &a, &bad))
+		return 0; /* never tested */
+	json_t *o = mm_json_parse(a.data, a.n_byte, "stored tests", &bad);
+	struct mm_check_row *r = o ? row_add(d->alerts->check, err) : NULL;
+	int rc = 0;
+	if (!o)
+		mm_log(MM_LOG_WARN, "alerts: %s: %s; it is tested again", e->rec.name, bad.text);
+	else if (!r)
+		rc = -1;
+	else {
+		r->model = e->rec.id;
+		if (row_parse(r, o, &bad)) {
+			mm_log(MM_LOG_WARN, "alerts: %s: %s; it is tested again", e->rec.name, bad.text);
+			row_free(r);
+			d->alerts->check->n--;
+		}
+	}
+	json_decref(o);
+	return rc;
+}
+
+int mm_check_start(struct mm_daemon *d, struct mm_err *err)
+{
+	struct mm_check *c = d->alerts->check = mm_calloc(1, sizeof(*c), err);
+	if (!c)
+		return -1;
+	c->last = (int64_t)mm_monotonic();
+	if (!d->store || !d->map)
+		return 0;
+	struct mm_txn *t = mm_txn_begin(d->store, false, err);
+	int rc = t ? 0 : -1;
+	for (size_t i = 0; rc == 0 && i < mm_reg_n(d); i++)
+		rc = load_one(d, t, mm_reg_at(d, i), err);
+	mm_txn_abort(t);
+	qsort(c->row, c->n, c->n ? sizeof(*c->row) : 1, cmp_seq);
+	if (rc == 0)
+		mm_check_kick(d);
+	return rc;
+}
+
+void mm_check_stop(struct mm_daemon *d)
+{
+	struct mm_check *c = d->alerts->check;
+	if (!c)
+		return;
+	sd_event_source_disable_unref(c->timer);
+	for (size_t i = 0; i < c->n; i++)
+		row_free(c->row[i]);
+	mm_free(c->row);
+	mm_free(c);
+	d->alerts->check = NULL;
+}
