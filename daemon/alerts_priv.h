@@ -47,7 +47,7 @@ struct mm_alerts {
 	struct mm_check *check;
 };
 
-/* ---- check.c (check_run.c): tests that look at many models at once, on the worker ---- */
+/* ---- check.c (check_rows.c, check_run.c): tests that look at many models at once, on the worker ---- */
 
 #define MM_CHECK_BINS 41
 struct mm_check_row { /* what the last test of a model gave; kept with the model as array "leak" (JSON) */
@@ -62,6 +62,24 @@ struct mm_check_row { /* what the last test of a model gave; kept with the model
 	bool leaked;  /* found, and the effect matters */
 	json_t *more; /* {"suspect_texts","domains","histogram"}; NULL: nothing suspicious */
 };
+struct mm_check {
+	struct mm_check_row **row; /* [n] by seq */
+	size_t n, cap;
+	sd_event_source *timer;
+	int64_t last;  /* monotonic seconds of the last sweep */
+	uint64_t sign; /* of what was tested last */
+	bool running, again;
+	bool forced;	       /* the next sweep does not ask whether anything changed */
+	uint64_t forced_model; /* 0: all */
+	struct mm_sweep *sweep;
+};
+void mm_check_row_free(struct mm_check_row *r);
+struct mm_check_row *mm_check_row_add(struct mm_check *c, struct mm_err *err); /* zeroed, at the end; NULL: memory */
+int mm_check_load(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;      /* rows of the store, in order */
+int mm_check_save(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;      /* all rows, one transaction */
+/* Levels and discoveries of all rows anew, in the order of their hypotheses. */
+int mm_check_replay(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
+
 int mm_check_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_check_stop(struct mm_daemon *d);
 /* Something lasting changed: test soon, once the queue is quiet or a minute has passed. Cheap. */

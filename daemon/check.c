@@ -1,208 +1,28 @@
-/* check.c: when which model is tested, what is kept of it, and which of the tests are discoveries.
+/* check.c: when which model is tested for leaks, and what happens with the results.
  *
  *	model placed, scored again, gone, alert changed --kick--> (quiet?) --snapshot--> worker (check_run.c)
- *	     --results--> rows --replayed in the order of the hypotheses--> discoveries --> rules (alert_rules.c)
+ *	     --results--> rows (check_rows.c) --replayed in the order of the hypotheses--> discoveries --> alert_rules.c
  *
  * One hypothesis for each content of a model, in the order of their first tests. A later test of the same content (new
  * relatives) replaces its p-value and the whole stream is replayed, so that what is stored always explains what was
  * decided. Models that are thought to be leaked, or have an open anomaly, predict nobody. Loop thread; the worker sees
- *a snapshot whose vectors the map keeps. */
+ * a snapshot whose vectors the map keeps. */
 #include "daemon/alerts_priv.h"
 #include "daemon/core_priv.h"
 #include "daemon/map_priv.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FDR_Q	  0.05
 #define QUIET_US  500000ull /* after the last change */
 #define AGAIN_US  2000000ull
 #define PATIENCE  60  /* seconds that a busy queue may hold up the tests */
 #define SWEEP_ALL 128 /* up to so many models every arrival tests all; above, the new ones and their kin */
 
-struct mm_check {
-	struct mm_check_row **row; /* [n] by seq */
-	size_t n, cap;
-	sd_event_source *timer;
-	int64_t last;  /* monotonic seconds of the last sweep */
-	uint64_t sign; /* of what was tested last */
-	bool running, again;
-	bool forced;	       /* the next sweep does not ask whether anything changed */
-	uint64_t forced_model; /* 0: all */
-	struct mm_sweep *sweep;
-};
-
-/* ---- rows ---- */
-
-static void row_free(struct mm_check_row *r)
-{
-	if (!r)
-		return;
-	json_decref(r->more);
-	mm_free(r);
-}
-
-const struct mm_check_row *mm_check_of(const struct mm_daemon *d, const struct mm_model_entry *e)
-{
-	const struct mm_check *c = d->alerts ? d->alerts->check : NULL;
-	for (size_t i = 0; c && i < c->n; i++)
-		if (c->row[i]->model == e->rec.id && mm_hash_eq(c->row[i]->full, e->rec.full))
-			return c->row[i];
-	return NULL;
-}
-
-static struct mm_check_row *row_add(struct mm_check *c, struct mm_err *err)
-{
-	if (mm_grow(&c->row, &c->cap, c->n + 1, sizeof(struct mm_check_row *), err))
-		return NULL;
-	struct mm_check_row *r = mm_calloc(1, sizeof(*r), err);
-	if (r)
-		c->row[c->n++] = r;
-	return r;
-}
-
-json_t *mm_check_tests_json(const struct mm_check_row *r)
-{
-	json_t *a = json_array();
-	for (int s = 0; a && s < MM_LEAK_SIDES; s++) {
-		const struct mm_leak_mix *m = &r->test.mix[s];
-		if (r->test.known[s])
-			json_array_append_new(
-				a, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "name",
-					   mm_leak_side_name[s], "null",
-					   "the residuals of the texts have one mode within each domain", "statistic",
-					   m->llr, "p", r->test.p[s], "effect", m->separation, "gain", m->gain, "share",
-					   m->share, "width", m->width, "dof", m->dof, "predictors",
-					   (json_int_t)r->test.n_predictors[s]));
-	}
-	return a;
-}
-
-static json_t *row_json(const struct mm_check_row *r)
-{
-	char hex[MM_HASH_HEX];
-	mm_hash_hex(r->full, hex);
-	json_t *o = json_pack("{s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:b, s:b, s:o}", "seq", (json_int_t)r->seq, "full",
-		hex, "tested_at", (json_int_t)r->tested_at, "models", (json_int_t)r->n_models, "p", r->p, "level",
-		r->level, "wealth", r->wealth, "found", r->found, "leaked", r->leaked, "tests", mm_check_tests_json(r));
-	if (o && r->more)
-		json_object_set(o, "more", r->more);
-	return o;
-}
-
 bool mm_check_due(const struct mm_daemon *d)
 {
 	const struct mm_check *c = d->alerts ? d->alerts->check : NULL;
 	return c && (c->running || c->timer);
-}
-
-json_t *mm_check_json(const struct mm_daemon *d, const struct mm_model_entry *e)
-{
-	const struct mm_check_row *r = mm_check_of(d, e);
-	if (!r)
-		return NULL;
-	return json_pack("{s:f, s:f, s:f, s:b, s:b, s:I, s:I, s:I, s:o, s:b}", "p", r->p, "level", r->level, "wealth",
-		r->wealth, "found", r->found, "leaked", r->leaked, "number", (json_int_t)r->seq, "tested_at",
-		(json_int_t)r->tested_at, "models", (json_int_t)r->n_models, "tests", mm_check_tests_json(r), "due",
-		mm_check_due(d));
-}
-
-static double num(const json_t *o, const char *key)
-{
-	return json_number_value(json_object_get(o, key));
-}
-
-static int row_parse(struct mm_check_row *r, const json_t *o, struct mm_err *err)
-{
-	const char *hex = json_string_value(json_object_get(o, "full"));
-	r->seq = (uint64_t)json_integer_value(json_object_get(o, "seq"));
-	if (!r->seq || !hex || !mm_hash_parse(hex, &r->full))
-		return mm_fail(err, MM_ECORRUPT, "a stored test does not say what it is about");
-	r->tested_at = json_integer_value(json_object_get(o, "tested_at"));
-	r->n_models = (size_t)json_integer_value(json_object_get(o, "models"));
-	r->p = num(o, "p");
-	r->level = num(o, "level");
-	r->wealth = num(o, "wealth");
-	r->found = json_is_true(json_object_get(o, "found"));
-	r->leaked = json_is_true(json_object_get(o, "leaked"));
-	r->test.p_all = r->p;
-	r->more = json_incref(json_object_get(o, "more"));
-	const json_t *t;
-	size_t at;
-	double best = -1;
-	json_array_foreach (json_object_get(o, "tests"), at, t) {
-		const char *name = json_string_value(json_object_get(t, "name"));
-		for (int s = 0; s < MM_LEAK_SIDES; s++) {
-			if (!name || strcmp(name, mm_leak_side_name[s]) != 0)
-				continue;
-			r->test.known[s] = true;
-			r->test.n_predictors[s] = (size_t)json_integer_value(json_object_get(t, "predictors"));
-			r->test.p[s] = num(t, "p");
-			r->test.mix[s] = (struct mm_leak_mix){ .llr = num(t, "statistic"),
-				.share = num(t, "share"),
-				.gain = num(t, "gain"),
-				.width = num(t, "width"),
-				.separation = num(t, "effect"),
-				.dof = num(t, "dof") };
-			if (r->test.mix[s].llr > best) {
-				best = r->test.mix[s].llr;
-				r->test.best = (enum mm_leak_side)s;
-			}
-		}
-	}
-	return 0;
-}
-
-static int put_rows(struct mm_txn *t, void *ctx, struct mm_err *err)
-{
-	const struct mm_check *c = ctx;
-	for (size_t i = 0; i < c->n; i++) {
-		json_t *o = row_json(c->row[i]);
-		char *text = o ? mm_json_dump(o, err) : NULL;
-		json_decref(o);
-		if (!text)
-			return -1;
-		size_t len = strlen(text);
-		struct mm_stored_array a = { .name = "leak", .type = MM_A_U8, .n_dim = 1, .data = text, .n_byte = len };
-		a.dim[0] = len;
-		int rc = mm_array_put(t, c->row[i]->model, &a, err);
-		mm_free(text);
-		if (rc)
-			return -1;
-	}
-	return 0;
-}
-
-/* ---- the stream ---- */
-
-static int cmp_seq(const void *p, const void *q)
-{
-	uint64_t a = (*(struct mm_check_row *const *)p)->seq, b = (*(struct mm_check_row *const *)q)->seq;
-	return a < b ? -1 : a > b;
-}
-
-static int replay(struct mm_daemon *d, struct mm_err *err)
-{
-	struct mm_check *c = d->alerts->check;
-	struct mm_fdr_row *f = mm_calloc(c->n + 1, sizeof(*f), err);
-	if (!f)
-		return -1;
-	qsort(c->row, c->n, sizeof(*c->row), cmp_seq);
-	for (size_t i = 0; i < c->n; i++)
-		f[i].p = c->row[i]->p;
-	mm_fdr_replay(f, c->n, FDR_Q);
-	for (size_t i = 0; i < c->n; i++) {
-		struct mm_check_row *r = c->row[i];
-		r->level = f[i].level;
-		r->wealth = f[i].wealth;
-		r->found = f[i].found;
-		r->leaked = r->found &&
-			    mm_leak_matters(&r->test.mix[r->test.best],
-				    json_array_size(json_object_get(r->more, "suspect_texts")), d->texts.mean_bytes);
-	}
-	mm_free(f);
-	return 0;
 }
 
 /* ---- results ---- */
@@ -250,7 +70,7 @@ static int take(struct mm_daemon *d, struct mm_sweep *w, struct mm_err *err)
 			for (size_t j = 0; j < c->n; j++)
 				if (c->row[j]->model == m->id)
 					r = c->row[j]; /* other content under the same id: a new hypothesis */
-			if (!r && !(r = row_add(c, err)))
+			if (!r && !(r = mm_check_row_add(c, err)))
 				return -1;
 			r->seq = ++seq;
 			r->model = m->id;
@@ -264,7 +84,7 @@ static int take(struct mm_daemon *d, struct mm_sweep *w, struct mm_err *err)
 		r->more = m->more;
 		m->more = NULL;
 	}
-	return replay(d, err) || mm_store_write(d->store, put_rows, c, err) ? -1 : 0;
+	return mm_check_replay(d, err) || mm_check_save(d, err) ? -1 : 0;
 }
 
 static void sweep_done(struct mm_daemon *d, void *ctx, bool cancelled)
@@ -455,31 +275,6 @@ bool mm_check_now(struct mm_daemon *d, uint64_t model, const char **why)
 
 /* ---- start, stop ---- */
 
-static int load_one(struct mm_daemon *d, struct mm_txn *t, const struct mm_model_entry *e, struct mm_err *err)
-{
-	struct mm_stored_array a;
-	struct mm_err bad;
-	if (!e->rec.has_vector || mm_array_get(t, e->rec.id, "leak", &a, &bad))
-		return 0; /* never tested */
-	json_t *o = mm_json_parse(a.data, a.n_byte, "stored tests", &bad);
-	struct mm_check_row *r = o ? row_add(d->alerts->check, err) : NULL;
-	int rc = 0;
-	if (!o)
-		mm_log(MM_LOG_WARN, "alerts: %s: %s; it is tested again", e->rec.name, bad.text);
-	else if (!r)
-		rc = -1;
-	else {
-		r->model = e->rec.id;
-		if (row_parse(r, o, &bad)) {
-			mm_log(MM_LOG_WARN, "alerts: %s: %s; it is tested again", e->rec.name, bad.text);
-			row_free(r);
-			d->alerts->check->n--;
-		}
-	}
-	json_decref(o);
-	return rc;
-}
-
 int mm_check_start(struct mm_daemon *d, struct mm_err *err)
 {
 	struct mm_check *c = d->alerts->check = mm_calloc(1, sizeof(*c), err);
@@ -488,12 +283,7 @@ int mm_check_start(struct mm_daemon *d, struct mm_err *err)
 	c->last = (int64_t)mm_monotonic();
 	if (!d->store || !d->map)
 		return 0;
-	struct mm_txn *t = mm_txn_begin(d->store, false, err);
-	int rc = t ? 0 : -1;
-	for (size_t i = 0; rc == 0 && i < mm_reg_n(d); i++)
-		rc = load_one(d, t, mm_reg_at(d, i), err);
-	mm_txn_abort(t);
-	qsort(c->row, c->n, c->n ? sizeof(*c->row) : 1, cmp_seq);
+	int rc = mm_check_load(d, err);
 	if (rc == 0)
 		mm_check_kick(d);
 	return rc;
@@ -506,7 +296,7 @@ void mm_check_stop(struct mm_daemon *d)
 		return;
 	sd_event_source_disable_unref(c->timer);
 	for (size_t i = 0; i < c->n; i++)
-		row_free(c->row[i]);
+		mm_check_row_free(c->row[i]);
 	mm_free(c->row);
 	mm_free(c);
 	d->alerts->check = NULL;
