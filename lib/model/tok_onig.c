@@ -146,6 +146,7 @@ static int escape(struct tok_onig *t)
 	case '7':
 	case '8':
 	case '9':
+		t->numbered = true;
 		mm_buf_printf(o, "\\g{%c", c);
 		while (t->p < t->end && isdigit(*t->p))
 			mm_buf_u8(o, *t->p++);
@@ -186,6 +187,19 @@ static int options(struct tok_onig *t)
 	return 0;
 }
 
+/* (?<name> and (?'name' - p stands at the '?' */
+static int group_name(struct tok_onig *t)
+{
+	uint8_t close = t->p[1] == '<' ? '>' : '\'';
+	const uint8_t *q = t->p + 2;
+	while (q < t->end && (isalnum(*q) || *q == '_' || *q >= 0x80))
+		q++;
+	if (q >= t->end || *q != close || q == t->p + 2 || isdigit(t->p[2]))
+		return tok_onig_refuse(t, "a group name like this one");
+	t->p = q + 1;
+	return 0;
+}
+
 static int open_group(struct tok_onig *t)
 {
 	static const char *const same[] = { "?:", "?=", "?!", "?>", "?<=", "?<!" };
@@ -212,10 +226,17 @@ static int open_group(struct tok_onig *t)
 		mm_buf_str(t->out, "(");
 		rc = 0;
 	}
+	if (rc < 0 && t->end - t->p >= 2 && (t->p[1] == '<' || t->p[1] == '\'')) {
+		if (group_name(t))
+			return -1;
+		mm_buf_str(t->out, "(?:"); /* the name is only for references, and those are refused */
+		t->named = true;
+		rc = 0;
+	}
 	if (rc < 0) {
 		t->p++;
-		if (t->p < t->end && (*t->p == '<' || *t->p == '(' || *t->p == '~' || *t->p == '{'))
-			return tok_onig_refuse(t, *t->p == '<' ? "a named group" : "this group");
+		if (t->p < t->end && (*t->p == '(' || *t->p == '~' || *t->p == '{'))
+			return tok_onig_refuse(t, "this group");
 		rc = options(t);
 		if (rc)
 			return rc < 0 ? -1 : 0;
@@ -344,6 +365,8 @@ int tok_regex_translate(struct tok_str pattern, struct mm_buf *out, struct mm_er
 		return rc;
 	if (t.depth)
 		return tok_onig_refuse(&t, "a group without its end");
+	if (t.named && t.numbered)
+		return tok_onig_refuse(&t, "a reference by number beside named groups");
 	for (; t.extra[0]; t.extra[0]--)
 		mm_buf_str(out, ")");
 	return mm_buf_check(out, err);

@@ -15,7 +15,8 @@ struct tok_onig {
 	size_t group[TOK_ONIG_GROUPS];	 /* where each open group begins in out */
 	unsigned extra[TOK_ONIG_GROUPS]; /* parentheses to close with it: isolated options */
 	unsigned depth;
-	size_t atom; /* where the last atom begins, SIZE_MAX: nothing to repeat */
+	bool named, numbered; /* named groups and references by number don't go together */
+	size_t atom;	      /* where the last atom begins, SIZE_MAX: nothing to repeat */
 };
 struct tok_onig_set { /* one character: items for [...], or one of the alternatives in `also` */
 	struct mm_buf items, also;

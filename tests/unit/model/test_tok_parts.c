@@ -95,9 +95,9 @@ static void matches(const char *pattern, const char *text, const char *want)
 
 static void test_translation(void **state)
 {
-	static const char *const refused[] = { "(?<n>a)", "(?~a)", "\\X", "[a", "a)", "(a", "\\p{InBasicLatin}",
-		"\\p{Nonsense}", "(?s)a", "\\x80", "(?x) a", "+a", "[b-a]", "\\K", "\\g<1>", "\\p{", "[[:nonsense:]]",
-		"\\" };
+	static const char *const refused[] = { "(?<n>a)\\1", "(?<1>a)", "(?<n", "(?~a)", "\\X", "[a", "a)", "(a",
+		"\\p{InBasicLatin}", "\\p{Nonsense}", "(?s)a", "\\x80", "(?x) a", "+a", "[b-a]", "\\K", "\\g<1>",
+		"\\p{", "[[:nonsense:]]", "\\" };
 	(void)state;
 	matches("a{2}?", "aaaaa", "[aa][aa][]");
 	matches("a{1,2}+", "aaaaab", "[aaaaa]");
@@ -125,6 +125,7 @@ static void test_translation(void **state)
 	matches("[]a]+", "x]a", "[]a]");
 	matches("(ab)\\1", "ababab", "[abab]");
 	matches("\\Aab|b", "abb", "[ab][b]");
+	matches("(?<word>a+)|(?'no_1'[0-9](b))", "aab1bc", "[aa][1b]");
 	for (size_t i = 0; i < MM_COUNT(refused); i++) {
 		struct mm_err err;
 		struct tok_regex *re =
