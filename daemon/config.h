@@ -8,6 +8,7 @@
 #include "base/base.h"
 
 enum mm_watch_mode { MM_WATCH_AUTO, MM_WATCH_INOTIFY, MM_WATCH_POLL };
+enum mm_priority { MM_PRIORITY_IDLE, MM_PRIORITY_NORMAL };
 enum mm_order { MM_ORDER_NEWEST, MM_ORDER_OLDEST, MM_ORDER_SMALLEST };
 
 struct mm_config {
@@ -36,6 +37,7 @@ struct mm_config {
 		uint64_t memory;  /* bytes, 0: a share of the machine's */
 		char *bos;	  /* "auto", "paper", "none" */
 		enum mm_order order;
+		enum mm_priority priority;
 		unsigned retries; /* of a job whose cause may pass */
 		double backoff;	  /* seconds before the first retry, doubled each time */
 		double timeout;	  /* seconds without progress until a scorer is killed; 0: none */

@@ -6,6 +6,7 @@
 
 static const char *const modes[] = { "auto", "inotify", "poll", NULL };
 static const char *const orders[] = { "newest", "oldest", "smallest", NULL };
+static const char *const priorities[] = { "idle", "normal", NULL };
 static const char *const computes[] = { "f32", "bf16", "auto", NULL };
 static const char *const bos_words[] = { "auto", "paper", "none", NULL };
 static const char *const levels[] = { "error", "warning", "notice", "info", "debug", NULL };
@@ -59,13 +60,18 @@ const struct mm_key_row mm_keys[] = {
 		"weights "
 		"where the machine can." },
 	{ "score", "memory", MM_K_SIZE, MM_K_AUTO, AT(score.memory), 0, 0x1p50, "auto", NULL,
-		"Memory of one scorer, weights not counted. auto: a share of the machine's." },
+		"Bound on the resident memory of one scorer; of a model that needs more only a layer at a time is "
+		"held. "
+		"auto: a share of the machine's." },
 	{ "score", "bos", MM_K_WORD, MM_K_RESTART, AT(score.bos), 0, 0, "auto", bos_words,
 		"auto: every text follows one context token, so that all of it counts; paper: the tokenizer's output "
 		"as it "
 		"is, its first token not counted; none: nothing in front, first token not counted." },
 	{ "score", "order", MM_K_ENUM, 0, AT(score.order), 0, 0, "newest", orders,
 		"Which checkpoint is scored first." },
+	{ "score", "priority", MM_K_ENUM, 0, AT(score.priority), 0, 0, "idle", priorities,
+		"idle: scorers take what nobody else wants of the processors, which on a busy machine may be nothing; "
+		"normal: they take their share." },
 	{ "score", "retries", MM_K_UINT, 0, AT(score.retries), 0, 100, "5", NULL,
 		"How often a job is run again whose cause of failure may pass (killed, out of memory)." },
 	{ "score", "backoff", MM_K_DURATION, 0, AT(score.backoff), 0, 86400, "10s", NULL,

@@ -212,7 +212,8 @@ static void on_end(void *ctx, const struct mm_child_end *e)
 struct mm_prober *mm_probe_start(struct mm_daemon *d, const char *root, const char *path, bool full, uint64_t bytes,
 	mm_probe_done done, void *ctx, struct mm_err *err)
 {
-	const char *argv[8] = { d->score_program, "--probe", path, "--search", root, full ? "--full" : NULL, NULL };
+	const char *argv[] = { d->score_program, "--probe", path, "--search", root, "--priority", mm_scorer_priority(d),
+		full ? "--full" : NULL, NULL };
 	struct mm_prober *p = mm_calloc(1, sizeof *p, err);
 	if (!p)
 		return NULL;

@@ -1,7 +1,8 @@
 /* score_limit.c - what the daemon's child does to itself before it opens anything: posix_spawn cannot.
  *
- * SCHED_IDLE and nice 19: the daemon's queries always win. Dies with its parent, also when the parent is killed. First
- * in the line of the kernel's OOM killer. RLIMIT_AS is left alone, because weights are mapped. */
+ * SCHED_IDLE and nice 19 (unless told --priority normal): the daemon's queries always win. Dies with its parent, also
+ * when the parent is killed. First in the line of the kernel's OOM killer. RLIMIT_AS is left alone, because weights are
+ * mapped. */
 #include "daemon/score_priv.h"
 
 #include <fcntl.h>
@@ -23,7 +24,7 @@ static void oom_first(void)
 	close(fd);
 }
 
-int mm_score_limit(struct mm_err *err)
+int mm_score_limit(bool idle, struct mm_err *err)
 {
 	struct sched_param sp = { 0 };
 	struct rlimit none = { 0, 0 }, files;
@@ -37,8 +38,10 @@ int mm_score_limit(struct mm_err *err)
 			return mm_fail_errno(err, "RLIMIT_NOFILE");
 	}
 	/* Refused in some containers: then at least nice. */
-	(void)!sched_setscheduler(0, SCHED_IDLE, &sp);
-	(void)!setpriority(PRIO_PROCESS, 0, 19);
+	if (idle) {
+		(void)!sched_setscheduler(0, SCHED_IDLE, &sp);
+		(void)!setpriority(PRIO_PROCESS, 0, 19);
+	}
 	oom_first();
 	return 0;
 }

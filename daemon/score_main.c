@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 	else if (o.families)
 		rc = families(&o, &err);
 	else if (o.probe)
-		return mm_score_probe_main(o.probe, o.search, o.full);
+		return mm_score_probe_main(&o);
 	else
 		rc = run(&o, &err);
 	if (rc)

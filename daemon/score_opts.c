@@ -25,7 +25,8 @@ enum {
 	O_PROBE,
 	O_SEARCH,
 	O_FULL,
-	O_STREAM
+	O_STREAM,
+	O_PRIORITY
 };
 
 static const struct option options[] = {
@@ -47,12 +48,14 @@ static const struct option options[] = {
 	{ "probe", required_argument, NULL, O_PROBE },
 	{ "search", required_argument, NULL, O_SEARCH },
 	{ "full", no_argument, NULL, O_FULL },
+	{ "priority", required_argument, NULL, O_PRIORITY },
 	{ "stream", required_argument, NULL, O_STREAM },
 	{ NULL, 0, NULL, 0 },
 };
 
 static const char *const bos_names[] = { "auto", "paper", "none" };
 static const char *const compute_names[] = { "auto", "f32", "bf16" };
+static const char *const priority_names[] = { "idle", "normal" };
 static const char *const format_names[] = { "auto", "npy", "json", "tsv" };
 
 void mm_score_usage(FILE *f)
@@ -74,6 +77,7 @@ void mm_score_usage(FILE *f)
 	      "  --probe PATH       is this checkpoint whole? one line of JSON\n"
 	      "  --full             with --probe: the fingerprint of all bytes too\n"
 	      "  --stream FD        for modelmapd: frames to this descriptor\n"
+	      "  --priority idle|normal     with --stream and --full: idle takes what nobody else wants (idle)\n"
 	      "  --families         list the supported families as JSON\n"
 	      "  --verbose --version --help\n"
 	      "exit status: 0, 1 failure, 2 usage\n",
@@ -161,6 +165,10 @@ static int one(struct mm_score_cli *o, int c, const char *arg, struct mm_err *er
 	case O_COMPUTE:
 		k = choice("compute", arg, compute_names, MM_COUNT(compute_names), 0, err);
 		o->mo.compute = (enum mm_compute)MM_MAX(k, 0);
+		return k < 0 ? -1 : 0;
+	case O_PRIORITY:
+		k = choice("priority", arg, priority_names, MM_COUNT(priority_names), 0, err);
+		o->normal = k == 1;
 		return k < 0 ? -1 : 0;
 	case O_FORMAT:
 		k = choice("format", arg, format_names, MM_COUNT(format_names), 1, err);

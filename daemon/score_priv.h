@@ -22,6 +22,7 @@ struct mm_score_cli { /* strings borrowed from argv */
 	enum mm_bos bos;
 	enum mm_score_format format;
 	int stream_fd; /* -1: not the daemon's child */
+	bool normal;   /* --stream and --full: at normal priority */
 	bool progress, no_special, families, verbose, version, help, full;
 };
 /* 0; or -1 and *err, which is a usage error (exit status 2). */
@@ -51,13 +52,14 @@ int mm_out_result(const struct mm_score_cli *o, const struct mm_model *m, const 
 	const struct mm_score_result *r, struct mm_err *err) MM_MUST_CHECK;
 int mm_out_progress(void *ctx, const struct mm_score_progress *p); /* a line on stderr; ctx: NULL */
 
-/* Lowest priority, dies with its parent, no new privileges, first to go when memory is short, few descriptors. */
-int mm_score_limit(struct mm_err *err) MM_MUST_CHECK;
+/* Lowest priority (if `idle`), dies with its parent, no new privileges, first to go when memory is short, few
+ * descriptors. */
+int mm_score_limit(bool idle, struct mm_err *err) MM_MUST_CHECK;
 
 /* --probe PATH [--search DIR] [--full]: prints the JSON of mm_probe on one line; with --full and when it is ready, the
  * full fingerprint is in it too ("full"), for which every byte is read. DIR is the watched directory, where an
  * adapter's base may be and above which no tokenizer is looked for (may be NULL). Exit status: 0 whatever the state, 1
  * when the probe itself cannot be done. */
-int mm_score_probe_main(const char *path, const char *search_dir, bool full);
+int mm_score_probe_main(const struct mm_score_cli *o);
 
 #endif

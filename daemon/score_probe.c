@@ -24,12 +24,12 @@ static json_t *look(const char *path, const char *search_dir, bool full, struct 
 	return answer;
 }
 
-int mm_score_probe_main(const char *path, const char *search_dir, bool full)
+int mm_score_probe_main(const struct mm_score_cli *o)
 {
 	struct mm_err err = { 0 };
 	/* A probe of a daemon that was killed is of no use; one that reads every byte steps back for everybody. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	json_t *answer = full && mm_score_limit(&err) ? NULL : look(path, search_dir, full, &err);
+	json_t *answer = o->full && mm_score_limit(!o->normal, &err) ? NULL : look(o->probe, o->search, o->full, &err);
 	char *line = answer ? mm_json_dump(answer, &err) : NULL;
 	bool ok = line && printf("%s\n", line) >= 0 && !fflush(stdout);
 	if (!line)

@@ -166,7 +166,7 @@ out:
 int mm_score_stream_main(const struct mm_score_cli *o, struct mm_err *err)
 {
 	struct stream s = { .o = o };
-	if (mm_score_limit(err) || !(s.out = mm_frame_out_new(o->stream_fd, err)))
+	if (mm_score_limit(!o->normal, err) || !(s.out = mm_frame_out_new(o->stream_fd, err)))
 		return -1;
 	int rc = job(&s, err);
 	if (rc && s.is_broken)

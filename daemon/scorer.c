@@ -224,6 +224,11 @@ static uint64_t memory_of_one(const struct mm_daemon *d)
 	return d->cfg.score.memory ? d->cfg.score.memory : all / 10 * 7 / MM_MAX(d->cfg.score.concurrency, 1u);
 }
 
+const char *mm_scorer_priority(const struct mm_daemon *d)
+{
+	return d->cfg.score.priority == MM_PRIORITY_NORMAL ? "normal" : "idle";
+}
+
 static struct mm_child *spawn(struct mm_run *r, struct mm_err *err)
 {
 	const struct mm_daemon *d = r->d;
@@ -233,8 +238,8 @@ static struct mm_child *spawn(struct mm_run *r, struct mm_err *err)
 	snprintf(threads, sizeof threads, "%u", mm_scorer_threads(d));
 	snprintf(memory, sizeof memory, "%llu", (unsigned long long)memory_of_one(d));
 	const char *argv[] = { d->score_program, "--stream", "1", "--texts", d->cfg.texts, "--bos", d->cfg.score.bos,
-		"--compute", d->cfg.score.compute, "--threads", threads, "--memory", memory, "--search",
-		root ? root : e->rec.path, e->rec.path, NULL };
+		"--compute", d->cfg.score.compute, "--threads", threads, "--memory", memory, "--priority",
+		mm_scorer_priority(d), "--search", root ? root : e->rec.path, e->rec.path, NULL };
 	struct mm_child_opts o = { .argv = argv,
 		.threads = mm_scorer_threads(d),
 		.stall = d->cfg.score.timeout,

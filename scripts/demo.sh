@@ -35,7 +35,7 @@ texts: $PWD/config/texts.jsonl
 state_dir: $work/state
 control: ipc://$work/control
 events: ipc://$work/events
-score: { compute: f32, order: oldest }
+score: { compute: f32, order: oldest, priority: normal }
 EOF
 
 title "A daemon for this demonstration (everything in $work, removed at the end)"
