@@ -20,8 +20,9 @@ static const struct room {
 	{ "service", mm_service_start, mm_service_stop }, /* signals from now on: a stop during the start is heard */
 	{ "worker", mm_worker_start, mm_worker_stop },	  /* refits of map and alerts */
 	{ "events", mm_events_start, mm_events_stop },	  /* everybody below publishes */
-	{ "models", mm_reg_start, mm_reg_stop }, { "map", mm_map_start, mm_map_stop }, /* models */
-	{ "alerts", mm_alerts_start, mm_alerts_stop },				       /* models, map */
+	{ "models", mm_reg_start, mm_reg_stop }, { "scores", mm_scores_start, mm_scores_stop }, /* models */
+	{ "map", mm_map_start, mm_map_stop },							/* models */
+	{ "alerts", mm_alerts_start, mm_alerts_stop },						/* models, map */
 	{ "queue", mm_queue_start, mm_queue_stop },    /* models; takes back what the scorer was stopped in */
 	{ "scorer", mm_scorer_start, mm_scorer_stop }, /* runs of the queue's jobs */
 	{ "ready", mm_ready_start, mm_ready_stop },    /* hands to queue and alerts */

@@ -34,6 +34,7 @@ struct mm_daemon {
 	struct mm_scorer *scorer;
 	struct mm_chart *map;
 	struct mm_alerts *alerts;
+	struct mm_scores *scores; /* scores.h */
 	struct mm_ctl *ctl;
 	struct mm_events *events;
 	struct mm_net *net; /* ctl_net.c: the ZeroMQ context, while somebody uses it */
@@ -119,6 +120,10 @@ void mm_alerts_stop(struct mm_daemon *d);
 /* Called on every lasting change of a model (scored, failed, never_ready, not finite, gone, reopened): rules decide.
  * Idempotent: one alert per (model, kind, cause), also after a restart. */
 void mm_alerts_model(struct mm_daemon *d, struct mm_model_entry *e);
+
+/* ---- scores.c: benchmark scores; what others ask of it is in scores.h ---- */
+int mm_scores_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
+void mm_scores_stop(struct mm_daemon *d);
 
 /* ---- events.c: PUB ---- */
 int mm_events_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;

@@ -25,6 +25,7 @@ static const char *const db_names[MM_N_DBI] = {
 	[MM_D_ALERTS] = "alerts",
 	[MM_D_EPOCHS] = "epochs",
 	[MM_D_EPOCH_ARRAYS] = "epoch_arrays",
+	[MM_D_SCORES] = "scores",
 };
 
 int mm_lmdb_fail(struct mm_err *err, int rc, const char *fmt, ...)

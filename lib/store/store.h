@@ -161,6 +161,20 @@ int mm_alert_put(struct mm_txn *t, struct mm_alert_rec *r, struct mm_err *err) M
 int mm_alert_each(struct mm_txn *t, int (*fn)(const struct mm_alert_rec *r, void *ctx, struct mm_err *err), void *ctx,
 	struct mm_err *err) MM_MUST_CHECK;
 
+/* ---- scores.c: benchmark results of a model ---- */
+
+#define MM_BENCH_NAME_MAX 63 /* bytes */
+struct mm_bench_score {
+	const char *bench; /* 1 to MM_BENCH_NAME_MAX bytes */
+	double value;	   /* finite */
+};
+/* Replaces all results of the model; n 0 removes them. They go with the model (mm_model_del). */
+int mm_bench_put(
+	struct mm_txn *t, uint64_t model, const struct mm_bench_score *s, size_t n, struct mm_err *err) MM_MUST_CHECK;
+typedef int (*mm_bench_fn)(uint64_t model, const char *bench, double value, void *ctx, struct mm_err *err);
+/* By model, then as they were put. Damaged ones are told to mm_store_on_bad and passed over. */
+int mm_bench_each(struct mm_txn *t, mm_bench_fn fn, void *ctx, struct mm_err *err) MM_MUST_CHECK;
+
 /* ---- map epochs: numbered sets of named arrays and one JSON description ---- */
 
 /* Epochs count from 1. Again for the same epoch: replaces the description and the arrays given, leaves the others. */

@@ -15,6 +15,7 @@
  *   alerts        id u64                  record 'a'
  *   epochs        number u64              text (JSON)
  *   epoch_arrays  number u64, name        array
+ *   scores        model id u64            scores
  *
  * VALUES. All numbers little-endian. Each starts with `seal`, XXH3-64 of the bytes behind it, xor XXH3-64 of the key:
  * a value that was damaged, cut or put under another key is known as such.
@@ -25,6 +26,7 @@
  *           is written again: an older program loses nothing of a newer one.
  *   array   seal u64, 'A', type u8 (enum mm_array_type), n_dim u8, 0 u8, 0 u32, dim u64[n_dim], data
  *   text    seal u64, bytes
+ *   scores  seal u64, 'S', 0 u8, to the end: { length u8, name of the benchmark, f64 }
  *   numbers in meta ("schema", "next-...") have no seal.
  *
  * SCHEMA. MM_SCHEMA rises when an old program would misread what a new one writes (new tags alone do not do that). A
@@ -40,7 +42,17 @@
 
 /* ---- env.c ---- */
 
-enum mm_dbi { MM_D_META, MM_D_MODELS, MM_D_ARRAYS, MM_D_JOBS, MM_D_ALERTS, MM_D_EPOCHS, MM_D_EPOCH_ARRAYS, MM_N_DBI };
+enum mm_dbi {
+	MM_D_META,
+	MM_D_MODELS,
+	MM_D_ARRAYS,
+	MM_D_JOBS,
+	MM_D_ALERTS,
+	MM_D_EPOCHS,
+	MM_D_EPOCH_ARRAYS,
+	MM_D_SCORES,
+	MM_N_DBI
+};
 
 struct mm_store {
 	MDB_env *env;

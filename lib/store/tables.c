@@ -160,6 +160,8 @@ int mm_model_del(struct mm_txn *t, uint64_t id, struct mm_err *err)
 		if (mm_txn_del(t, MM_D_ARRAYS, mm_key_val(&name), err))
 			return -1;
 	}
+	if (mm_txn_del(t, MM_D_SCORES, mm_key_val(&key), err))
+		return -1;
 	return mm_txn_del(t, MM_D_MODELS, mm_key_val(&key), err);
 }
 
