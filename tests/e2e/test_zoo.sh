@@ -45,8 +45,12 @@ alert() { # MODEL KIND TEXT
 alert llama-a-truncated never_ready model.safetensors
 alert qwen2-a-missing failed model.
 alert mistral-a-nan not_finite finite
-q "sorted(a['kind'] for a in d['alerts'] if a['kind']!='isolated')==['duplicate','failed','never_ready','not_finite']" alerts ||
-	fail "other alerts: $(mm alerts)"
+# Statistical alerts may come on models that are leaked or damaged, and on no other.
+q "sorted(a['kind'] for a in d['alerts'] if a['kind'] in ('duplicate','failed','never_ready','not_finite'))==['duplicate','failed','never_ready','not_finite']" \
+	alerts || fail "other alerts: $(mm alerts)"
+odd=$(python3 -c 'import json,sys; print([k for k,m in json.load(open(sys.argv[1])).items() if m["kind"] in ("leaked","anomaly")])' "$zoo/truth.json")
+q "{a['model'] for a in d['alerts'] if a['kind'] not in ('duplicate','failed','never_ready','not_finite')} <= set($odd)" alerts ||
+	fail "a healthy model is blamed: $(mm alerts)"
 q "[a for a in d['alerts'] if a['kind']=='duplicate' and 'bard-mini' in a['message'] and 'neox-a-shakespeare' in a['message']]" \
 	alerts || fail "the duplicate"
 # Scored once: one of the two holds the vector.
