@@ -45,9 +45,10 @@ static void set_str(json_t *o, const char *key, const char *s)
 }
 
 /* Byte-equal content under another name. The one that came later is the duplicate. */
-static enum mm_verdict look_duplicate(
-	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+static enum mm_verdict look_duplicate(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+	struct mm_finding *f, struct mm_err *err)
 {
+	(void)kind;
 	const struct mm_model_rec *r = &e->rec;
 	const struct mm_model_entry *rep = r->same_as ? mm_reg_by_id(d, r->same_as) : NULL;
 	char hex[MM_HASH_HEX];
@@ -98,10 +99,10 @@ static bool failed_not_finite(const struct mm_model_entry *e)
 	return e->rec.state == MM_ST_FAILED && same(e->rec.reason_code, "not_finite");
 }
 
-static enum mm_verdict look_failed(
-	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+static enum mm_verdict look_failed(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+	struct mm_finding *f, struct mm_err *err)
 {
-	(void)d;
+	(void)d, (void)kind;
 	if (e->rec.gone)
 		return gone(e, f);
 	if (e->rec.state == MM_ST_FAILED && !failed_not_finite(e))
@@ -110,10 +111,10 @@ static enum mm_verdict look_failed(
 	return e->rec.state == MM_ST_PLACED ? MM_RULE_NO : MM_RULE_UNKNOWN;
 }
 
-static enum mm_verdict look_never_ready(
-	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+static enum mm_verdict look_never_ready(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+	struct mm_finding *f, struct mm_err *err)
 {
-	(void)d;
+	(void)d, (void)kind;
 	if (e->rec.gone)
 		return gone(e, f);
 	switch (e->rec.state) {
@@ -130,11 +131,11 @@ static enum mm_verdict look_never_ready(
 	}
 }
 
-static enum mm_verdict look_not_finite(
-	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+static enum mm_verdict look_not_finite(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+	struct mm_finding *f, struct mm_err *err)
 {
 	const struct mm_model_rec *r = &e->rec;
-	(void)d;
+	(void)d, (void)kind;
 	if (r->gone)
 		return gone(e, f);
 	if (r->state == MM_ST_PLACED && !e->not_finite) {
@@ -155,12 +156,18 @@ static enum mm_verdict look_not_finite(
 }
 
 /* Far from every neighbour; silent below MM_ISOLATE_MIN_MODELS. Looked at again with every arrival. */
-static enum mm_verdict look_isolated(
-	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+static enum mm_verdict look_isolated(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+	struct mm_finding *f, struct mm_err *err)
 {
+	(void)kind;
 	const struct mm_place *p = d->map ? mm_map_member(d, e) : NULL;
 	if (!p || !p->placed || !p->iso_known)
 		return MM_RULE_UNKNOWN;
+	/* what is known to be wrong with it explains why it lies there: one cause, one alert */
+	enum mm_alert_kind broken = mm_check_broken(d, e);
+	f->gone_why = "another alert says what is wrong with it";
+	if (broken != MM_AK_COUNT)
+		return MM_RULE_NO;
 	f->gone_why = "it has near relatives now";
 	if (!p->iso.isolated)
 		return MM_RULE_NO;
@@ -179,9 +186,10 @@ static enum mm_verdict look_isolated(
 }
 
 /* The tests ran on the worker (check.c); here only their verdict. The words say what was seen, never what it means. */
-static enum mm_verdict look_leak(
-	struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err)
+static enum mm_verdict look_leak(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+	struct mm_finding *f, struct mm_err *err)
 {
+	(void)kind;
 	if (e->rec.gone)
 		return gone(e, f);
 	const struct mm_check_row *r = mm_check_of(d, e);
@@ -209,26 +217,84 @@ static enum mm_verdict look_leak(
 	return found(f, err);
 }
 
-/* Kinds never change: clients and scripts know them. */
-const struct mm_alert_rule mm_alert_rules[] = {
-	{ "duplicate", "info", false, look_duplicate,
-		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 01) },
-	{ "failed", "warning", false, look_failed,
-		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 02) },
-	{ "never_ready", "warning", false, look_never_ready,
-		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 03) },
-	{ "not_finite", "critical", true, look_not_finite,
-		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 04) },
-	{ "isolated", "warning", true, look_isolated,
-		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 05) },
-	{ "leak", "warning", false, look_leak,
-		SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 06) },
+/* What the worker found (check_odd.c, check_run_odd.c). */
+static enum mm_verdict look_odd(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+	struct mm_finding *f, struct mm_err *err)
+{
+	if (e->rec.gone)
+		return gone(e, f);
+	const struct mm_check_odd *o = mm_check_odd_of(d, e);
+	size_t at = kind - MM_ODD_FIRST;
+	if (!o || e->rec.state != MM_ST_PLACED || (!o->asked[at] && !o->odd[at].cause))
+		return MM_RULE_UNKNOWN;
+	f->gone_why = "with the models there are now the evidence does not hold";
+	if (!o->odd[at].cause)
+		return MM_RULE_NO;
+	char hex[MM_HASH_HEX];
+	mm_hash_hex(e->rec.full, hex);
+	f->cause = mm_strdup(o->odd[at].cause, err);
+	f->message = mm_strdup(o->odd[at].message, err);
+	f->evidence = json_copy(o->odd[at].evidence);
+	set_str(f->evidence, "fingerprint", hex);
+	return found(f, err);
+}
+
+/* kind, severity, anomaly, population, rule, what it means */
+const struct mm_alert_rule mm_alert_rules[MM_AK_COUNT] = {
+	[MM_AK_LEAK] = { "leak", "warning", false, true, look_leak,
+		"the model has likely seen some of the reference texts" },
+	[MM_AK_DUPLICATE] = { "duplicate", "info", false, false, look_duplicate,
+		"byte for byte the same model under another name" },
+	[MM_AK_NEVER_READY] = { "never_ready", "warning", false, false, look_never_ready,
+		"its files are still not complete" },
+	[MM_AK_FAILED] = { "failed", "warning", false, false, look_failed,
+		"it cannot be scored, and the cause is in its files" },
+	[MM_AK_NOT_FINITE] = { "not_finite", "critical", true, false, look_not_finite,
+		"NaN or infinity in its weights or log-likelihoods" },
+	[MM_AK_ISOLATED] = { "isolated", "warning", true, true, look_isolated, "far from every other model" },
+	[MM_AK_DIVERGED] = { "diverged", "warning", true, false, look_odd,
+		"it knows no more than how often tokens come" },
+	[MM_AK_DAMAGED] = { "damaged", "critical", true, false, look_odd,
+		"part of its original's weights were replaced, and it is worse everywhere" },
+	[MM_AK_JUMP] = { "jump", "info", false, false, look_odd,
+		"a step of a run that is out of line with the others" },
+	[MM_AK_REGRESSED] = { "regressed", "info", false, false, look_odd,
+		"one domain fell against the step before or the claimed base, most others did not" },
+	[MM_AK_IMPOSTOR] = { "impostor", "warning", false, false, look_odd,
+		"it claims a base that it does not come from" },
+	[MM_AK_TOKENIZER_MISMATCH] = { "tokenizer_mismatch", "critical", true, false, look_odd,
+		"the weights of another model with a tokenizer or config that does not go with them" },
+	[MM_AK_OVERFLOW] = { "overflow", "warning", true, false, look_odd,
+		"a 16-bit conversion that lost more than rounding does" },
 };
-const size_t mm_n_alert_rules = MM_COUNT(mm_alert_rules);
+
+/* As they were given out one after the other: never renumber. */
+static const uint8_t message_number[MM_AK_COUNT] = {
+	[MM_AK_DUPLICATE] = 0x01,
+	[MM_AK_FAILED] = 0x02,
+	[MM_AK_NEVER_READY] = 0x03,
+	[MM_AK_NOT_FINITE] = 0x04,
+	[MM_AK_ISOLATED] = 0x05,
+	[MM_AK_LEAK] = 0x06,
+	[MM_AK_DIVERGED] = 0x07,
+	[MM_AK_DAMAGED] = 0x08,
+	[MM_AK_JUMP] = 0x09,
+	[MM_AK_REGRESSED] = 0x0a,
+	[MM_AK_IMPOSTOR] = 0x0b,
+	[MM_AK_TOKENIZER_MISMATCH] = 0x0c,
+	[MM_AK_OVERFLOW] = 0x0d,
+};
+
+sd_id128_t mm_alert_message_id(enum mm_alert_kind kind)
+{
+	sd_id128_t id = SD_ID128_MAKE(5d, 1c, 7e, 40, 2b, 1f, 4d, 0a, 9e, 6b, 3c, 50, f7, 81, a2, 00);
+	id.bytes[15] = message_number[kind];
+	return id;
+}
 
 const struct mm_alert_rule *mm_alert_rule_find(const char *kind)
 {
-	for (size_t i = 0; i < mm_n_alert_rules; i++)
+	for (size_t i = 0; i < MM_AK_COUNT; i++)
 		if (same(mm_alert_rules[i].kind, kind))
 			return &mm_alert_rules[i];
 	return NULL;

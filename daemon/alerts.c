@@ -76,7 +76,7 @@ static void to_journal(const struct mm_daemon *d, const struct mm_alert_rec *a, 
 		   : strcmp(a->severity, "warning") == 0  ? MM_LOG_WARN
 							  : MM_LOG_NOTICE;
 	if (r)
-		sd_id128_to_string(r->message_id, id);
+		sd_id128_to_string(mm_alert_message_id((enum mm_alert_kind)(r - mm_alert_rules)), id);
 	int sent = sd_journal_send("MESSAGE=alert %llu %s: %s: %s", (unsigned long long)a->id, what, a->kind,
 		a->message, "PRIORITY=%d", prio, "MESSAGE_ID=%s", id, "SYSLOG_IDENTIFIER=modelmapd",
 		"MODELMAP_ALERT_ID=%llu", (unsigned long long)a->id, "MODELMAP_ALERT_KIND=%s", a->kind,
@@ -242,7 +242,7 @@ static int apply(struct mm_daemon *d, const struct mm_alert_rule *rule, struct m
 	struct mm_finding f = { 0 };
 	struct mm_err why = { 0 };
 	int rc = 0;
-	switch (rule->look(d, e, &f, &why)) {
+	switch (rule->look(d, e, (enum mm_alert_kind)(rule - mm_alert_rules), &f, &why)) {
 	case MM_RULE_UNKNOWN:
 		if (why.text[0]) {
 			*err = why;
@@ -273,7 +273,7 @@ void mm_alerts_model(struct mm_daemon *d, struct mm_model_entry *e)
 	struct mm_err err;
 	if (!d->alerts || d->stopping)
 		return;
-	for (size_t i = 0; i < mm_n_alert_rules; i++)
+	for (size_t i = 0; i < MM_AK_COUNT; i++)
 		if (apply(d, &mm_alert_rules[i], e, &err))
 			mm_log(MM_LOG_ERROR, "alert %s of %s: %s", mm_alert_rules[i].kind, e->rec.name, err.text);
 	mm_check_kick(d);

@@ -8,6 +8,27 @@
 
 #include <systemd/sd-id128.h>
 
+/* Everything that an alert can be about. Names never change: clients and scripts know them. From MM_AK_DIVERGED to
+ * MM_AK_OVERFLOW the worker decides (check_odd.c). */
+enum mm_alert_kind {
+	MM_AK_LEAK,
+	MM_AK_DUPLICATE,
+	MM_AK_NEVER_READY,
+	MM_AK_FAILED,
+	MM_AK_NOT_FINITE,
+	MM_AK_ISOLATED,
+	MM_AK_DIVERGED,
+	MM_AK_DAMAGED,
+	MM_AK_JUMP,
+	MM_AK_REGRESSED,
+	MM_AK_IMPOSTOR,
+	MM_AK_TOKENIZER_MISMATCH,
+	MM_AK_OVERFLOW,
+	MM_AK_COUNT
+};
+#define MM_ODD_FIRST MM_AK_DIVERGED
+#define MM_ODD_COUNT (MM_AK_COUNT - MM_ODD_FIRST)
+
 enum mm_verdict {
 	MM_RULE_UNKNOWN, /* this moment says nothing (the model is on its way): what stands, stands */
 	MM_RULE_NO,	 /* the cause is not there: an open alert resolves itself */
@@ -27,12 +48,13 @@ struct mm_alert_rule {
 	const char *kind;
 	const char *severity; /* "critical", "warning", "info" */
 	bool anomaly;	      /* while open, the model stays out of threshold, means and axes of the map */
-	enum mm_verdict (*look)(
-		struct mm_daemon *d, struct mm_model_entry *e, struct mm_finding *f, struct mm_err *err);
-	sd_id128_t message_id; /* of the journal entry */
+	bool population;      /* needs MM_POPULATION_MIN models; silent below */
+	enum mm_verdict (*look)(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+		struct mm_finding *f, struct mm_err *err);
+	const char *what; /* one line for people: what it means */
 };
-extern const struct mm_alert_rule mm_alert_rules[];
-extern const size_t mm_n_alert_rules;
+extern const struct mm_alert_rule mm_alert_rules[MM_AK_COUNT];
+sd_id128_t mm_alert_message_id(enum mm_alert_kind kind);	  /* of the journal entries */
 const struct mm_alert_rule *mm_alert_rule_find(const char *kind); /* NULL: unknown */
 
 struct mm_hook; /* runs alerts.on_alert, never more than a few at once */
@@ -72,7 +94,21 @@ struct mm_check {
 	bool forced;	       /* the next sweep does not ask whether anything changed */
 	uint64_t forced_model; /* 0: all */
 	struct mm_sweep *sweep;
+	struct mm_check_facts **facts; /* [n_facts] */
+	size_t n_facts, cap_facts, last_facts;
+	struct mm_check_odd **odd; /* [n_odd] what the last sweep said of each model, by id */
+	size_t n_odd, cap_odd;
 };
+struct mm_check_odd {
+	uint64_t model;
+	struct mm_hash full;
+	bool asked[MM_ODD_COUNT];
+	struct mm_finding odd[MM_ODD_COUNT]; /* with a cause: found */
+};
+/* What the last sweep said; NULL: it was not looked at yet. */
+const struct mm_check_odd *mm_check_odd_of(const struct mm_daemon *d, const struct mm_model_entry *e);
+/* The kind of trouble that explains why it lies where it lies; MM_AK_COUNT: none. */
+enum mm_alert_kind mm_check_broken(const struct mm_daemon *d, const struct mm_model_entry *e);
 void mm_check_row_free(struct mm_check_row *r);
 struct mm_check_row *mm_check_row_add(struct mm_check *c, struct mm_err *err); /* zeroed, at the end; NULL: memory */
 int mm_check_load(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;      /* rows of the store, in order */
@@ -87,27 +123,12 @@ void mm_check_kick(struct mm_daemon *d);
 bool mm_check_due(const struct mm_daemon *d); /* tests run or are about to */
 /* Test now: one model (and whoever it changes), or all. false: not possible now; `why` says so. */
 bool mm_check_now(struct mm_daemon *d, uint64_t model, const char **why);
+/* Why rules that need a population say nothing; NULL: they do not. */
+const char *mm_check_silent(const struct mm_daemon *d);
 const struct mm_check_row *mm_check_of(const struct mm_daemon *d, const struct mm_model_entry *e); /* NULL: never */
 /* What `show` says: {"p","level","wealth","found","models","tests":[...],"due"}; NULL: no tests yet. */
 json_t *mm_check_json(const struct mm_daemon *d, const struct mm_model_entry *e);
 json_t *mm_check_tests_json(const struct mm_check_row *r);
-
-struct mm_check_model { /* one model as the worker sees it */
-	uint64_t id, group;
-	const float *vec;
-	bool usable, leaked, test;
-	struct mm_leak_test t;
-	json_t *more; /* made on the worker, taken by the loop */
-};
-struct mm_sweep {
-	struct mm_check_model *m;
-	size_t k, n;
-	const struct mm_texts *texts;
-	uint64_t sign; /* of models, vectors and flags */
-	bool failed;
-	struct mm_err err;
-};
-void mm_sweep_run(void *ctx, const _Atomic bool *cancel);
 
 json_t *mm_alert_json(const struct mm_daemon *d, const struct mm_alert_rec *a);
 struct mm_alert_rec *mm_alert_by_id(const struct mm_daemon *d, uint64_t id); /* NULL: none */

@@ -7,7 +7,7 @@
  * relatives) replaces its p-value and the whole stream is replayed, so that what is stored always explains what was
  * decided. Models that are thought to be leaked, or have an open anomaly, predict nobody. Loop thread; the worker sees
  * a snapshot whose vectors the map keeps. */
-#include "daemon/alerts_priv.h"
+#include "daemon/check_priv.h"
 #include "daemon/core_priv.h"
 #include "daemon/map_priv.h"
 
@@ -26,14 +26,6 @@ bool mm_check_due(const struct mm_daemon *d)
 }
 
 /* ---- results ---- */
-
-static void sweep_free(struct mm_sweep *w)
-{
-	for (size_t i = 0; i < w->k; i++)
-		json_decref(w->m[i].more);
-	mm_free(w->m);
-	mm_free(w);
-}
 
 /* p-values over all models that have a test, those of this sweep and older ones. */
 static int decide(struct mm_sweep *w, struct mm_err *err)
@@ -54,6 +46,64 @@ static int decide(struct mm_sweep *w, struct mm_err *err)
 	return rc;
 }
 
+const struct mm_check_odd *mm_check_odd_of(const struct mm_daemon *d, const struct mm_model_entry *e)
+{
+	const struct mm_check *c = d->alerts ? d->alerts->check : NULL;
+	size_t from = 0, to = c ? c->n_odd : 0;
+	while (from < to) {
+		size_t at = from + (to - from) / 2;
+		if (c->odd[at]->model < e->rec.id)
+			from = at + 1;
+		else
+			to = at;
+	}
+	bool there = c && from < c->n_odd && c->odd[from]->model == e->rec.id;
+	return there && mm_hash_eq(c->odd[from]->full, e->rec.full) ? c->odd[from] : NULL;
+}
+
+enum mm_alert_kind mm_check_broken(const struct mm_daemon *d, const struct mm_model_entry *e)
+{
+	static const enum mm_alert_kind kinds[] = { MM_AK_TOKENIZER_MISMATCH, MM_AK_OVERFLOW, MM_AK_DAMAGED,
+		MM_AK_DIVERGED };
+	const struct mm_check_odd *o = mm_check_odd_of(d, e);
+	for (size_t i = 0; o && i < MM_COUNT(kinds); i++)
+		if (o->odd[kinds[i] - MM_ODD_FIRST].cause)
+			return kinds[i];
+	return MM_AK_COUNT;
+}
+
+static void odd_clear(struct mm_check_odd *o)
+{
+	for (size_t i = 0; i < MM_ODD_COUNT; i++)
+		mm_finding_fini(&o->odd[i]);
+}
+
+/* Kept by ascending ids. */
+static int take_odd(struct mm_check *c, struct mm_check_model *m, const struct mm_model_entry *e, struct mm_err *err)
+{
+	size_t at = c->n_odd;
+	while (at > 0 && c->odd[at - 1]->model > m->id)
+		at--;
+	if (at == 0 || c->odd[at - 1]->model != m->id) {
+		struct mm_check_odd *o = mm_calloc(1, sizeof(*o), err);
+		if (!o || mm_grow(&c->odd, &c->cap_odd, c->n_odd + 1, sizeof(struct mm_check_odd *), err)) {
+			mm_free(o);
+			return -1;
+		}
+		memmove(c->odd + at + 1, c->odd + at, (c->n_odd - at) * sizeof(*c->odd));
+		c->odd[at++] = o;
+		c->n_odd++;
+	}
+	struct mm_check_odd *o = c->odd[at - 1];
+	odd_clear(o);
+	o->model = m->id;
+	o->full = e->rec.full;
+	memcpy(o->asked, m->asked, sizeof(o->asked));
+	memcpy(o->odd, m->odd, sizeof(o->odd)); /* taken */
+	memset(m->odd, 0, sizeof(m->odd));
+	return 0;
+}
+
 static int take(struct mm_daemon *d, struct mm_sweep *w, struct mm_err *err)
 {
 	struct mm_check *c = d->alerts->check;
@@ -65,6 +115,11 @@ static int take(struct mm_daemon *d, struct mm_sweep *w, struct mm_err *err)
 		struct mm_model_entry *e = mm_reg_by_id(d, m->id);
 		if (!e || !m->test || mm_map_vec(d, e) != m->vec)
 			continue; /* gone or scored again meanwhile: the next sweep */
+		bool broken = mm_odd_broken(m) || !m->healthy;
+		if (take_odd(c, m, e, err))
+			return -1;
+		if (!w->leaks || broken)
+			continue;
 		struct mm_check_row *r = (struct mm_check_row *)mm_check_of(d, e);
 		if (!r) {
 			for (size_t j = 0; j < c->n; j++)
@@ -111,18 +166,10 @@ static void sweep_done(struct mm_daemon *d, void *ctx, bool cancelled)
 			mm_check_kick(d); /* who is leaked may have changed who may predict */
 		}
 	}
-	sweep_free(w);
+	mm_sweep_free(w);
 }
 
-/* ---- snapshot ---- */
-
-static uint64_t group_of(const struct mm_model_rec *r)
-{
-	char key[600];
-	snprintf(key, sizeof(key), "%s|%s|%llu|%llu", r->family ? r->family : "",
-		r->architecture ? r->architecture : "", (unsigned long long)r->params, (unsigned long long)r->vocab);
-	return mm_hash64(key, strlen(key));
-}
+/* ---- a sweep ---- */
 
 static void choose(struct mm_daemon *d, struct mm_sweep *w)
 {
@@ -141,57 +188,17 @@ static void choose(struct mm_daemon *d, struct mm_sweep *w)
 	}
 }
 
-static struct mm_sweep *sweep_new(struct mm_daemon *d, struct mm_err *err)
-{
-	struct mm_sweep *w = mm_calloc(1, sizeof(*w), err);
-	if (!w)
-		return NULL;
-	w->n = d->texts.n;
-	w->texts = &d->texts;
-	w->m = mm_calloc(d->map->n + 1, sizeof(*w->m), err);
-	if (!w->m) {
-		mm_free(w);
-		return NULL;
-	}
-	uint64_t sign = 1469598103934665603ull;
-	for (size_t i = 0; i < d->map->n; i++) {
-		const struct mm_place *p = d->map->member[i];
-		if (!mm_map_live(d, p) || p->e->rec.same_as)
-			continue;
-		struct mm_check_model *m = &w->m[w->k++];
-		const struct mm_check_row *r = mm_check_of(d, p->e);
-		bool odd = mm_alerts_anomaly_open(d, p->e->rec.id);
-		*m = (struct mm_check_model){ .id = p->e->rec.id,
-			.group = group_of(&p->e->rec),
-			.vec = mm_map_vec(d, p->e),
-			.test = !odd,
-			.leaked = r && r->leaked };
-		m->usable = !m->leaked && !odd;
-		uint64_t bits[3] = { m->id, p->version, m->usable };
-		sign = sign * 1099511628211ull ^ mm_hash64(bits, sizeof(bits));
-	}
-	w->sign = sign;
-	return w;
-}
-
-static bool possible(const struct mm_daemon *d, const struct mm_sweep *w, const char **why)
-{
-	*why = d->texts.n < MM_LEAK_MIN_TEXTS ? "the text set is too small for tests of leaks"
-	       : w->k < MM_LEAK_MIN_MODELS    ? "not enough models yet"
-					      : NULL;
-	return !*why;
-}
-
 static bool begin(struct mm_daemon *d, const char **why)
 {
 	struct mm_check *c = d->alerts->check;
 	struct mm_err err;
-	struct mm_sweep *w = sweep_new(d, &err);
+	struct mm_sweep *w = mm_sweep_new(d, &err);
 	*why = "out of memory";
 	if (!w)
 		return false;
-	if (!possible(d, w, why) || (!c->forced && w->sign == c->sign)) {
-		sweep_free(w);
+	*why = "no models on the map yet";
+	if (!w->k || (!c->forced && w->sign == c->sign)) {
+		mm_sweep_free(w);
 		return false;
 	}
 	choose(d, w);
@@ -200,7 +207,7 @@ static bool begin(struct mm_daemon *d, const char **why)
 	struct mm_work work = { mm_sweep_run, sweep_done, w };
 	if (mm_worker_submit(d, &work, &err)) {
 		mm_log(MM_LOG_ERROR, "alerts: tests: %s", err.text);
-		sweep_free(w);
+		mm_sweep_free(w);
 		return false;
 	}
 	mm_map_pin(d);
@@ -252,20 +259,15 @@ static void arm(struct mm_daemon *d, uint64_t usec)
 void mm_check_kick(struct mm_daemon *d)
 {
 	struct mm_check *c = d->alerts ? d->alerts->check : NULL;
-	if (c && d->map && d->loop && !c->running && d->texts.n >= MM_LEAK_MIN_TEXTS)
+	if (c && d->map && d->loop && !c->running)
 		arm(d, QUIET_US);
 }
 
 bool mm_check_now(struct mm_daemon *d, uint64_t model, const char **why)
 {
 	struct mm_check *c = d->alerts->check;
-	struct mm_err err;
-	struct mm_sweep *w = sweep_new(d, &err);
-	*why = "out of memory";
-	bool ok = w && possible(d, w, why);
-	if (w)
-		sweep_free(w);
-	if (!ok)
+	*why = "no models on the map yet";
+	if (!d->map || !mm_check_n_live(d))
 		return false;
 	c->forced_model = c->forced && c->forced_model != model ? 0 : model;
 	c->forced = true;
@@ -297,6 +299,12 @@ void mm_check_stop(struct mm_daemon *d)
 	sd_event_source_disable_unref(c->timer);
 	for (size_t i = 0; i < c->n; i++)
 		mm_check_row_free(c->row[i]);
+	for (size_t i = 0; i < c->n_odd; i++) {
+		odd_clear(c->odd[i]);
+		mm_free(c->odd[i]);
+	}
+	mm_check_facts_free(c);
+	mm_free(c->odd);
 	mm_free(c->row);
 	mm_free(c);
 	d->alerts->check = NULL;

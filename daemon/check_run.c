@@ -1,5 +1,5 @@
 /* check_run.c: the part of the tests that takes time, on the worker, over a snapshot. */
-#include "daemon/alerts_priv.h"
+#include "daemon/check_priv.h"
 
 #include <math.h>
 #include <string.h>
@@ -81,10 +81,10 @@ static int run(struct mm_sweep *w, const _Atomic bool *cancel)
 	for (size_t i = 0; buf && i < w->k; i++) {
 		row[i] = w->m[i].vec;
 		group[i] = w->m[i].group;
-		usable[i] = w->m[i].usable;
+		usable[i] = w->m[i].usable && !mm_odd_broken(&w->m[i]);
 	}
-	for (size_t i = 0; i < w->k && rc == 0 && !*cancel; i++)
-		if (w->m[i].test)
+	for (size_t i = 0; i < w->k && rc == 0 && !*cancel && w->leaks; i++)
+		if (w->m[i].test && w->m[i].healthy && !mm_odd_broken(&w->m[i]))
 			rc = test_one(w, &in, i, buf);
 	mm_free(buf);
 	mm_free(usable);
@@ -96,5 +96,5 @@ static int run(struct mm_sweep *w, const _Atomic bool *cancel)
 void mm_sweep_run(void *ctx, const _Atomic bool *cancel)
 {
 	struct mm_sweep *w = ctx;
-	w->failed = run(w, cancel) != 0;
+	w->failed = mm_sweep_odd(w, cancel) || mm_sweep_runs(w, cancel) || run(w, cancel);
 }

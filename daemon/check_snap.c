@@ -1,0 +1,169 @@
+/* check_snap.c: what a sweep of the tests looks at: the live models that have a vector of their own, with copies of
+ * what the registry, the scores and the store say of them. Loop thread; the vectors stay while the map is pinned. */
+#include "daemon/check_priv.h"
+#include "daemon/map_priv.h"
+#include "daemon/scores.h"
+
+#include <math.h>
+#include <string.h>
+
+void mm_sweep_free(struct mm_sweep *w)
+{
+	for (size_t i = 0; i < w->k; i++) {
+		struct mm_check_model *m = &w->m[i];
+		json_decref(m->more);
+		mm_free(m->name);
+		mm_free(m->dtype);
+		mm_free(m->claim);
+		for (size_t o = 0; o < MM_ODD_COUNT; o++)
+			mm_finding_fini(&m->odd[o]);
+	}
+	mm_free(w->bytes);
+	mm_free(w->m);
+	mm_free(w);
+}
+
+static uint64_t group_of(const struct mm_model_rec *r)
+{
+	char key[600];
+	snprintf(key, sizeof(key), "%s|%s|%llu|%llu", r->family ? r->family : "",
+		r->architecture ? r->architecture : "", (unsigned long long)r->params, (unsigned long long)r->vocab);
+	return mm_hash64(key, strlen(key));
+}
+
+static double score_of(const struct mm_daemon *d, const struct mm_model_entry *e)
+{
+	double sum = 0, v;
+	size_t n = mm_scores_n_bench(d);
+	for (size_t b = 0; b < n; b++) {
+		if (!mm_scores_get(d, e, b, &v))
+			return NAN; /* a mean over other benchmarks is another number */
+		sum += v;
+	}
+	return n ? sum / (double)n : NAN;
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+/* The model of the map that is called like that, whole or by its last part, when only one is. Paths of other machines
+ * end in names like checkpoint-500 that say nothing. */
+static size_t claimed_of(const struct mm_sweep *w, size_t self)
+{
+	const char *claim = w->m[self].claim;
+	size_t found = SIZE_MAX, n = 0;
+	if (!claim)
+		return SIZE_MAX;
+	for (size_t i = 0; i < w->k; i++)
+		if (strcmp(w->m[i].name, claim) == 0)
+			return i == self ? SIZE_MAX : i;
+	const char *part = last_part(claim);
+	if (!*part || strncmp(part, "checkpoint", 10) == 0 || strspn(part, "0123456789.") == strlen(part))
+		return SIZE_MAX;
+	for (size_t i = 0; i < w->k; i++)
+		if (strcasecmp(last_part(w->m[i].name), part) == 0) {
+			found = i;
+			n++;
+		}
+	return n == 1 && found != self ? found : SIZE_MAX;
+}
+
+static int copy(char **to, const char *from, struct mm_err *err)
+{
+	*to = from && *from ? mm_strdup(from, err) : NULL;
+	return from && *from && !*to ? -1 : 0;
+}
+
+static int model_new(struct mm_daemon *d, const struct mm_place *p, struct mm_check_model *m, struct mm_err *err)
+{
+	const struct mm_model_rec *r = &p->e->rec;
+	const struct mm_check_row *row = mm_check_of(d, p->e);
+	*m = (struct mm_check_model){ .id = r->id,
+		.group = group_of(r),
+		.vec = mm_map_vec(d, p->e),
+		.healthy = !mm_alerts_anomaly_open(d, r->id),
+		.test = true,
+		.leaked = row && row->leaked,
+		.claimed = SIZE_MAX,
+		.run = r->run ? mm_hash64(r->run, strlen(r->run)) | 1 : 0,
+		.step = r->step,
+		.score = score_of(d, p->e) };
+	m->usable = !m->leaked && m->healthy;
+	if (copy(&m->name, r->name, err) || copy(&m->dtype, r->dtype, err) || copy(&m->claim, r->base_claimed, err))
+		return -1;
+	m->facts = mm_check_facts(d, p->e, p->version, err);
+	return m->facts ? 0 : -1;
+}
+
+size_t mm_check_n_live(const struct mm_daemon *d)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < d->map->n; i++)
+		n += mm_map_live(d, d->map->member[i]) && !d->map->member[i]->e->rec.same_as;
+	return n;
+}
+
+static void domain_bytes(const struct mm_texts *t, double *bytes)
+{
+	for (size_t c = 0; c < t->n_domain; c++) {
+		double sum = 0;
+		size_t n = 0;
+		for (size_t s = 0; s < t->n; s++)
+			if (t->domain[s] == c) {
+				sum += (double)t->len[s];
+				n++;
+			}
+		bytes[c] = n ? sum / (double)n : 0;
+	}
+}
+
+static uint64_t bits_of(double x)
+{
+	uint64_t u;
+	memcpy(&u, &x, sizeof(u));
+	return u;
+}
+
+struct mm_sweep *mm_sweep_new(struct mm_daemon *d, struct mm_err *err)
+{
+	struct mm_sweep *w = mm_calloc(1, sizeof(*w), err);
+	if (!w)
+		return NULL;
+	w->n = d->texts.n;
+	w->texts = &d->texts;
+	w->m = mm_calloc(d->map->n + 1, sizeof(*w->m), err);
+	w->bytes = w->m ? mm_calloc(d->texts.n_domain + 1, sizeof(*w->bytes), err) : NULL;
+	if (!w->bytes) {
+		mm_sweep_free(w);
+		return NULL;
+	}
+	domain_bytes(&d->texts, w->bytes);
+	uint64_t sign = 1469598103934665603ull;
+	for (size_t i = 0; i < d->map->n; i++) {
+		const struct mm_place *p = d->map->member[i];
+		if (!mm_map_live(d, p) || p->e->rec.same_as)
+			continue;
+		struct mm_check_model *m = &w->m[w->k++];
+		if (model_new(d, p, m, err)) {
+			mm_sweep_free(w);
+			return NULL;
+		}
+		uint64_t bits[4] = { m->id, p->version, m->usable, bits_of(m->score) };
+		sign = sign * 1099511628211ull ^ mm_hash64(bits, sizeof(bits));
+	}
+	for (size_t i = 0; i < w->k; i++)
+		w->m[i].claimed = claimed_of(w, i);
+	w->sign = sign;
+	w->leaks = w->k >= MM_LEAK_MIN_MODELS && w->n >= MM_LEAK_MIN_TEXTS;
+	return w;
+}
+
+const char *mm_check_silent(const struct mm_daemon *d)
+{
+	return d->texts.n < MM_LEAK_MIN_TEXTS			    ? "the text set is too small for tests of leaks"
+	       : !d->map || mm_check_n_live(d) < MM_LEAK_MIN_MODELS ? "not enough models yet"
+								    : NULL;
+}
