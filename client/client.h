@@ -110,9 +110,9 @@ struct mm_cli {
 	bool no_daemon, usage; /* why the command failed: exit status 3, 2 */
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
-			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage;
+			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench;
 		bool json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
-		int64_t k, seed, n, bytes, epoch, min_models;
+		int64_t k, seed, folds, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
 	} o;
 };
@@ -169,6 +169,8 @@ int mm_run_cluster(struct mm_cli *c, struct mm_err *err);
 int mm_run_trajectory(struct mm_cli *c, struct mm_err *err);
 int mm_run_dist(struct mm_cli *c, struct mm_err *err);
 int mm_run_map(struct mm_cli *c, struct mm_err *err);
+int mm_run_scores(struct mm_cli *c, struct mm_err *err);
+int mm_run_predict(struct mm_cli *c, struct mm_err *err);
 int mm_run_queue(struct mm_cli *c, struct mm_err *err);
 int mm_run_job(struct mm_cli *c, struct mm_err *err); /* retry, cancel, rescore */
 int mm_run_alerts(struct mm_cli *c, struct mm_err *err);

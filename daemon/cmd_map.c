@@ -26,7 +26,7 @@ static int body_of(struct mm_reply *reply, json_t *o, struct mm_err *err)
 	return o ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 }
 
-static const struct mm_place *place_of(
+const struct mm_place *mm_map_place_arg(
 	const struct mm_daemon *d, const json_t *args, const char *key, struct mm_err *err)
 {
 	const char *name = json_string_value(json_object_get(args, key));
@@ -130,7 +130,7 @@ int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 {
 	const struct mm_chart *m = d->map;
 	int64_t k = NEAR_DEFAULT;
-	const struct mm_place *p = place_of(d, args, "name", err);
+	const struct mm_place *p = mm_map_place_arg(d, args, "name", err);
 	struct filter f;
 	if (!p || mm_json_get_i64(args, "k", 1, 1000000, &k, err) || filter_of(args, &f, err))
 		return -1;
@@ -188,7 +188,8 @@ int mm_cmd_dist(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 {
 	const struct mm_chart *m = d->map;
 	size_t n_dom = d->texts.n_domain;
-	const struct mm_place *a = place_of(d, args, "a", err), *b = a ? place_of(d, args, "b", err) : NULL;
+	const struct mm_place *a = mm_map_place_arg(d, args, "a", err),
+			      *b = a ? mm_map_place_arg(d, args, "b", err) : NULL;
 	struct mm_interval *v = b ? mm_calloc(n_dom + 1, sizeof(*v), err) : NULL;
 	if (!v || mm_boot_parts(&m->boot, mm_map_vec(d, a->e), mm_map_vec(d, b->e), mm_map_clip(d), m->by_domain,
 			  m->domain_start, n_dom, v, err)) {

@@ -25,6 +25,8 @@ static const struct {
 	{ "tree", mm_cmd_tree },
 	{ "cluster", mm_cmd_cluster },
 	{ "trajectory", mm_cmd_trajectory },
+	{ "scores", mm_cmd_scores },
+	{ "predict", mm_cmd_predict },
 	{ "queue", mm_cmd_queue },
 	{ "alerts", mm_cmd_alerts },
 	{ "export", mm_cmd_export },
@@ -36,6 +38,8 @@ static const struct {
 	{ "cancel", mm_cmd_cancel },
 	{ "rescore", mm_cmd_rescore },
 	{ "refit", mm_cmd_refit },
+	{ "scores_import", mm_cmd_scores_import },
+	{ "scores_drop", mm_cmd_scores_drop },
 	{ "backup", mm_cmd_backup },
 };
 

@@ -170,6 +170,10 @@ int mm_cmd_cluster(struct mm_daemon *, const json_t *, struct mm_reply *, struct
 int mm_cmd_trajectory(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_export(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* what: "vectors" (npy) | "names" | "coords" (csv); bulk */
+int mm_cmd_scores(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
+int mm_cmd_scores_import(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
+int mm_cmd_scores_drop(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
+int mm_cmd_predict(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred (worker) */
 int mm_cmd_alerts(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* action: ack|resolve|reopen|show, alert: its number (args' "id" is the request's), note */

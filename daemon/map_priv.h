@@ -115,6 +115,11 @@ void mm_map_isolation(struct mm_daemon *d, const struct mm_place *fresh);
 /* method: -1 the projection, else enum mm_layout */
 json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p, int method);
 
+/* ---- cmd_map.c ---- */
+/* args' `key` names a model: its place; why it is not on the map is the error. */
+const struct mm_place *mm_map_place_arg(
+	const struct mm_daemon *d, const json_t *args, const char *key, struct mm_err *err);
+
 /* ---- map_refit.c ---- */
 /* A new epoch from all live members without an open anomaly alert. token != 0: answered when it is done. */
 void mm_map_refit(struct mm_daemon *d, uint64_t token);

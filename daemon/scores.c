@@ -20,6 +20,7 @@ struct mm_scores {
 	size_t n_bench;
 	struct row *row; /* [n] by model */
 	size_t n;
+	struct mm_scores_stage stage;
 };
 
 /* ---- reading ---- */
@@ -45,6 +46,25 @@ static size_t bench_at(const struct mm_scores *s, const char *name)
 size_t mm_scores_find(const struct mm_daemon *d, const char *bench)
 {
 	return d->scores ? bench_at(d->scores, bench) : SIZE_MAX;
+}
+
+size_t mm_scores_find_arg(const struct mm_daemon *d, const char *bench, struct mm_err *err)
+{
+	struct mm_buf all = { 0 };
+	size_t b = mm_scores_find(d, bench), n = mm_scores_n_bench(d);
+	if (b != SIZE_MAX)
+		return b;
+	if (n == 0) {
+		mm_fail(err, MM_ENOENT, "no benchmark scores are known yet: modelmap scores import FILE.csv");
+		return SIZE_MAX;
+	}
+	for (b = 0; b < n && b < 30; b++)
+		mm_buf_printf(&all, "%s%s", b ? ", " : "", d->scores->bench[b]);
+	const char *near = mm_nearest(bench, (const char *const *)d->scores->bench, n);
+	mm_fail(err, MM_ENOENT, "there is no benchmark %s%s%s%s; there are: %s%s", bench, near ? "; did you mean " : "",
+		near ? near : "", near ? "?" : "", all.data ? (const char *)all.data : "", n > 30 ? ", ..." : "");
+	mm_buf_fini(&all);
+	return SIZE_MAX;
 }
 
 static struct row *row_of(const struct mm_scores *s, uint64_t model)
@@ -79,6 +99,7 @@ static void scores_free(struct mm_scores *s)
 		mm_free(s->row[i].v);
 	for (size_t b = 0; b < s->n_bench; b++)
 		mm_free(s->bench[b]);
+	mm_buf_fini(&s->stage.text);
 	mm_free(s->bench);
 	mm_free(s->row);
 	mm_free(s);
@@ -216,9 +237,16 @@ static int replace(struct mm_daemon *d, struct mm_scores *s, struct mm_err *err)
 	}
 	for (size_t i = 0; i < s->n; i++)
 		s->row[i].changed = false;
+	s->stage = d->scores->stage;
+	d->scores->stage = (struct mm_scores_stage){ 0 };
 	scores_free(d->scores);
 	d->scores = s;
 	return 0;
+}
+
+struct mm_scores_stage *mm_scores_stage(struct mm_daemon *d)
+{
+	return &d->scores->stage;
 }
 
 int mm_scores_put(struct mm_daemon *d, const struct mm_scores_cell *cell, size_t n, struct mm_err *err)

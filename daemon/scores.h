@@ -11,6 +11,8 @@
 size_t mm_scores_n_bench(const struct mm_daemon *d);
 const char *mm_scores_bench(const struct mm_daemon *d, size_t b);    /* its name */
 size_t mm_scores_find(const struct mm_daemon *d, const char *bench); /* SIZE_MAX: none of that name */
+/* The same for what a user typed: the error says what there is. */
+size_t mm_scores_find_arg(const struct mm_daemon *d, const char *bench, struct mm_err *err);
 /* false: no score is known. */
 bool mm_scores_get(const struct mm_daemon *d, const struct mm_model_entry *e, size_t b, double *out);
 
@@ -24,5 +26,12 @@ struct mm_scores_cell {
 int mm_scores_put(struct mm_daemon *d, const struct mm_scores_cell *cell, size_t n, struct mm_err *err) MM_MUST_CHECK;
 /* Forgets a benchmark. */
 int mm_scores_drop(struct mm_daemon *d, size_t bench, struct mm_err *err) MM_MUST_CHECK;
+
+/* An import on its way, piece by piece; one at a time, a new one takes the place of an unfinished one. */
+struct mm_scores_stage {
+	int64_t token; /* the client's; 0: none */
+	struct mm_buf text;
+};
+struct mm_scores_stage *mm_scores_stage(struct mm_daemon *d);
 
 #endif

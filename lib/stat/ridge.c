@@ -60,8 +60,8 @@ static double solve(struct fit *f, double a)
 	return sum;
 }
 
-/* who[n] in f is set; everything else is made here. */
-static int train(struct fit *f, const struct mm_tri *t, double half_n, const double *score, struct mm_err *err)
+/* who[n] in f is set: the basis, which does not depend on the scores. */
+static int basis(struct fit *f, const struct mm_tri *t, double half_n, struct mm_err *err)
 {
 	size_t n = f->n;
 	f->u = mm_calloc(n * n + 5 * n, sizeof(double), err);
@@ -73,7 +73,6 @@ static int train(struct fit *f, const struct mm_tri *t, double half_n, const dou
 	f->inv = f->c + n;
 	f->uy = f->inv + n;
 	for (size_t i = 0; i < n; i++) {
-		f->mean += score[f->who[i]] / (double)n;
 		for (size_t j = 0; j < n; j++) {
 			double g = -half_n * mm_tri_get(t, f->who[i], f->who[j]);
 			f->u[i * n + j] = g;
@@ -84,12 +83,22 @@ static int train(struct fit *f, const struct mm_tri *t, double half_n, const dou
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < n; j++)
 			f->u[i * n + j] += f->grand - f->row[i] - f->row[j];
-	if (mm_dsyevd(n, f->u, f->w, err))
-		return mm_wrap(err, "ridge");
-	for (size_t e = 0; e < n; e++)
+	return mm_dsyevd(n, f->u, f->w, err) ? mm_wrap(err, "ridge") : 0;
+}
+
+/* The coefficients for these scores, at the penalty with the least leave-one-out error. */
+static void learn(struct fit *f, const double *score)
+{
+	size_t n = f->n;
+	double best = INFINITY;
+	f->mean = 0;
+	for (size_t i = 0; i < n; i++)
+		f->mean += score[f->who[i]] / (double)n;
+	for (size_t e = 0; e < n; e++) {
+		f->uy[e] = 0;
 		for (size_t i = 0; i < n; i++)
 			f->uy[e] += f->u[e * n + i] * (score[f->who[i]] - f->mean);
-	double best = INFINITY;
+	}
 	for (size_t a = 0; a < MM_RIDGE_ALPHAS; a++) {
 		double sum = solve(f, alpha_of(a));
 		if (sum < best) {
@@ -98,6 +107,13 @@ static int train(struct fit *f, const struct mm_tri *t, double half_n, const dou
 		}
 	}
 	f->loo_rmse = sqrt(solve(f, f->alpha) / (double)n);
+}
+
+static int train(struct fit *f, const struct mm_tri *t, double half_n, const double *score, struct mm_err *err)
+{
+	if (basis(f, t, half_n, err))
+		return -1;
+	learn(f, score);
 	return 0;
 }
 
@@ -109,8 +125,8 @@ static double predict(const struct fit *f, const struct mm_tri *t, double half_n
 	return sum;
 }
 
-/* The models with a score that `keep` lets through. */
-static int choose(struct fit *f, size_t k, const double *score, const uint32_t *fold, uint32_t held, struct mm_err *err)
+/* The models with a score that are not held out: f->n of them. */
+static int pick(struct fit *f, size_t k, const double *score, const uint32_t *fold, uint32_t held, struct mm_err *err)
 {
 	memset(f, 0, sizeof(*f));
 	f->who = mm_calloc(k, sizeof(*f->who), err);
@@ -119,21 +135,29 @@ static int choose(struct fit *f, size_t k, const double *score, const uint32_t *
 	for (size_t i = 0; i < k; i++)
 		if (isfinite(score[i]) && (!fold || fold[i] != held))
 			f->who[f->n++] = (uint32_t)i;
-	if (f->n >= 2)
-		return 0;
-	fit_fini(f);
-	return mm_fail(err, MM_EINVAL, "%s models with a score: at least two are needed to learn from",
-		f->n ? "too few" : "no");
+	return 0;
 }
 
-static int judge(const double *score, const double *out, size_t k, struct mm_ridge *r, struct mm_err *err)
+static int choose(struct fit *f, size_t k, const double *score, const uint32_t *fold, uint32_t held, struct mm_err *err)
+{
+	if (pick(f, k, score, fold, held, err))
+		return -1;
+	if (f->n >= 2)
+		return 0;
+	mm_fail(err, MM_EINVAL, "%s with a score: at least two are needed to learn from",
+		f->n ? "a single model" : "no models");
+	fit_fini(f);
+	return -1;
+}
+
+int mm_ridge_judge(const double *score, const double *out, size_t k, struct mm_ridge *r, struct mm_err *err)
 {
 	double *x = mm_calloc(2 * k, sizeof(*x), err), *y = x ? x + k : NULL, sum = 0;
 	size_t n = 0;
 	if (!x)
 		return -1;
 	for (size_t i = 0; i < k; i++)
-		if (isfinite(score[i])) {
+		if (isfinite(score[i]) && isfinite(out[i])) {
 			x[n] = out[i];
 			y[n] = score[i];
 			sum += (x[n] - y[n]) * (x[n] - y[n]);
@@ -144,6 +168,47 @@ static int judge(const double *score, const double *out, size_t k, struct mm_rid
 	r->pearson = mm_pearson(x, y, n);
 	int rc = mm_spearman(x, y, n, &r->spearman, err);
 	mm_free(x);
+	return rc;
+}
+
+static bool same_who(const struct fit *a, const struct fit *b)
+{
+	return a->n == b->n && a->u && memcmp(a->who, b->who, a->n * sizeof(*a->who)) == 0;
+}
+
+/* f becomes the basis for this benchmark; the one it holds is kept when it is of the same models. With fewer than two
+ * models there is none: f->n tells. */
+static int renew(struct fit *f, const struct mm_tri *t, double half_n, const double *score, const uint32_t *fold,
+	uint32_t held, struct mm_err *err)
+{
+	struct fit next;
+	if (pick(&next, t->k, score, fold, held, err))
+		return -1;
+	if (same_who(f, &next)) {
+		fit_fini(&next);
+		return 0;
+	}
+	fit_fini(f);
+	*f = next;
+	return f->n < 2 ? 0 : basis(f, t, half_n, err);
+}
+
+int mm_ridge_fold(const struct mm_tri *t, size_t n_texts, const double *const *score, size_t n_score,
+	const uint32_t *fold, uint32_t held, double *const *out, struct mm_err *err)
+{
+	double half_n = 0.5 * (double)n_texts;
+	struct fit f = { 0 };
+	int rc = 0;
+	for (size_t b = 0; b < n_score && rc == 0; b++) {
+		rc = renew(&f, t, half_n, score[b], fold, held, err);
+		if (rc || f.n < 2)
+			continue;
+		learn(&f, score[b]);
+		for (size_t i = 0; i < t->k; i++)
+			if (fold[i] == held)
+				out[b][i] = predict(&f, t, half_n, i);
+	}
+	fit_fini(&f);
 	return rc;
 }
 
@@ -167,22 +232,25 @@ int mm_ridge_cv(const struct mm_tri *t, size_t n_texts, const double *score, con
 				out[i] = predict(&f, t, half_n, i);
 		fit_fini(&f);
 	}
-	return judge(score, out, t->k, r, err);
+	return mm_ridge_judge(score, out, t->k, r, err);
 }
 
-/* Leverage of x in feature space beyond the training set: |z|^2 of (G + a)^-1 g(x) with the intercept's 1 / n. */
-static double leverage(const struct fit *f, const struct mm_tri *t, double half_n, size_t x, double *g)
+/* Leverage of x in feature space: |z|^2 of (G + a)^-1 g(x) with the intercept's 1 / n. `own`: x is the fit's model of
+ * that number, whose g are a column of G. */
+static double leverage(const struct fit *f, const struct mm_tri *t, double half_n, size_t x, size_t own, double *g)
 {
-	double own = 0, lev = 1 / (double)f->n;
-	for (size_t j = 0; j < f->n; j++) {
+	double mean = 0, lev = 1 / (double)f->n;
+	for (size_t j = 0; own == SIZE_MAX && j < f->n; j++) {
 		g[j] = -half_n * mm_tri_get(t, x, f->who[j]) - f->row[j];
-		own += g[j] / (double)f->n;
+		mean += g[j] / (double)f->n;
 	}
-	for (size_t j = 0; j < f->n; j++)
-		g[j] -= own;
+	for (size_t j = 0; own == SIZE_MAX && j < f->n; j++)
+		g[j] -= mean;
 	for (size_t e = 0; e < f->n; e++) {
 		double dot = 0, w = fmax(f->w[e], 0);
-		for (size_t j = 0; j < f->n; j++)
+		if (own != SIZE_MAX)
+			dot = w * f->u[e * f->n + own];
+		for (size_t j = 0; own == SIZE_MAX && j < f->n; j++)
 			dot += f->u[e * f->n + j] * g[j];
 		lev += dot * dot * w / ((w + f->alpha) * (w + f->alpha) * (w > 0 ? w : 1));
 	}
@@ -198,37 +266,62 @@ static double nearest_scored(const struct mm_tri *t, const struct fit *f, size_t
 	return d;
 }
 
-int mm_ridge_fit(const struct mm_tri *t, size_t n_texts, const double *score, double *out, double *sd, bool *outside,
-	struct mm_ridge *r, struct mm_err *err)
+/* Predictions from the fit: of model x, `own` among the fit's or SIZE_MAX. */
+static void tell(const struct fit *f, const struct mm_tri *t, double half_n, const double *score, size_t x, size_t own,
+	double far, double *g, double *out, double *sd, bool *outside)
 {
-	double half_n = 0.5 * (double)n_texts, far = 0;
-	struct fit f;
-	memset(r, 0, sizeof(*r));
-	if (choose(&f, t->k, score, NULL, 0, err))
-		return -1;
-	double *g = mm_calloc(f.n, sizeof(*g), err);
-	if (!g || train(&f, t, half_n, score, err)) {
-		mm_free(g);
-		fit_fini(&f);
-		return -1;
-	}
-	r->alpha[0] = f.alpha;
-	for (size_t j = 0; j < f.n; j++)
-		far = fmax(far, nearest_scored(t, &f, f.who[j]));
+	out[x] = predict(f, t, half_n, x);
+	if (own != SIZE_MAX && f->inv[own] > 1e-12 / f->alpha)
+		out[x] = score[x] - f->c[own] / f->inv[own];
+	sd[x] = f->loo_rmse * sqrt(1 + leverage(f, t, half_n, x, own, g));
+	outside[x] = nearest_scored(t, f, x) > far;
+}
+
+static double free_of(const struct fit *f)
+{
+	double left = (double)f->n - 1;
+	for (size_t e = 0; e < f->n; e++)
+		left -= fmax(f->w[e], 0) / (fmax(f->w[e], 0) + f->alpha);
+	return left;
+}
+
+static int fit_one(const struct fit *f, const struct mm_tri *t, double half_n, const double *score, size_t only,
+	double *g, double *out, double *sd, bool *outside, struct mm_ridge *r, struct mm_err *err)
+{
+	double far = 0;
+	r->alpha[0] = f->alpha;
+	r->t975 = mm_t975(free_of(f));
+	for (size_t j = 0; j < f->n; j++)
+		far = fmax(far, nearest_scored(t, f, f->who[j]));
 	size_t at = 0; /* who[] is ascending */
 	for (size_t i = 0; i < t->k; i++) {
-		bool known = at < f.n && f.who[at] == i;
-		double lev = leverage(&f, t, half_n, i, g);
-		out[i] = predict(&f, t, half_n, i);
-		if (known && f.inv[at] > 1e-12 / f.alpha)
-			out[i] = score[i] - f.c[at] / f.inv[at];
+		bool known = at < f->n && f->who[at] == i;
+		if (known || only == SIZE_MAX || i == only)
+			tell(f, t, half_n, score, i, known ? at : SIZE_MAX, far, g, out, sd, outside);
 		at += known;
-		sd[i] = f.loo_rmse * sqrt(1 + lev);
-		outside[i] = nearest_scored(t, &f, i) > far;
+	}
+	return mm_ridge_judge(score, out, t->k, r, err);
+}
+
+int mm_ridge_fit(const struct mm_tri *t, size_t n_texts, const double *const *score, size_t n_score, size_t only,
+	double *const *out, double *const *sd, bool *const *outside, struct mm_ridge *r, struct mm_err *err)
+{
+	double half_n = 0.5 * (double)n_texts, *g = mm_calloc(t->k, sizeof(*g), err);
+	struct fit f = { 0 };
+	int rc = g ? 0 : -1;
+	for (size_t b = 0; b < n_score && rc == 0; b++) {
+		memset(&r[b], 0, sizeof(r[b]));
+		for (size_t i = 0; i < t->k; i++)
+			out[b][i] = sd[b][i] = NAN;
+		rc = renew(&f, t, half_n, score[b], NULL, 0, err);
+		if (rc || f.n < 2)
+			continue;
+		learn(&f, score[b]);
+		rc = fit_one(&f, t, half_n, score[b], only, g, out[b], sd[b], outside[b], &r[b], err);
 	}
 	mm_free(g);
 	fit_fini(&f);
-	return judge(score, out, t->k, r, err);
+	return rc;
 }
 
 void mm_ridge_folds(size_t k, size_t n_fold, uint64_t seed, uint32_t *fold)
@@ -245,62 +338,46 @@ void mm_ridge_folds(size_t k, size_t n_fold, uint64_t seed, uint32_t *fold)
 	}
 }
 
-/* ---- correlation ---- */
-
-double mm_pearson(const double *x, const double *y, size_t n)
+size_t mm_ridge_groups(
+	const uint64_t *group, const bool *use, size_t k, size_t n_fold, uint32_t *fold, struct mm_err *err)
 {
-	double mx = 0, my = 0, xx = 0, yy = 0, xy = 0;
-	for (size_t i = 0; i < n; i++) {
-		mx += x[i] / (double)n;
-		my += y[i] / (double)n;
+	struct class
+	{
+		uint64_t group;
+		size_t n, first;
+		uint32_t fold;
+	} *c = mm_calloc(k, sizeof(*c), err);
+	size_t *load = c ? mm_calloc(n_fold, sizeof(*load), err) : NULL, n = 0;
+	for (size_t i = 0; load && i < k; i++) {
+		size_t g = 0;
+		while (use[i] && g < n && c[g].group != group[i])
+			g++;
+		if (use[i] && g == n)
+			c[n++] = (struct class){ .group = group[i], .first = i };
+		if (use[i])
+			c[g].n++;
 	}
-	for (size_t i = 0; i < n; i++) {
-		xx += (x[i] - mx) * (x[i] - mx);
-		yy += (y[i] - my) * (y[i] - my);
-		xy += (x[i] - mx) * (y[i] - my);
+	size_t folds = MM_MIN(n, n_fold);
+	for (size_t left = load ? n : 0; left > 0; left--) { /* the largest that is left goes where least is */
+		size_t big = SIZE_MAX;
+		uint32_t least = 0;
+		for (size_t g = 0; g < n; g++)
+			if (c[g].first != SIZE_MAX && (big == SIZE_MAX || c[g].n > c[big].n))
+				big = g;
+		for (uint32_t h = 1; h < folds; h++)
+			least = load[h] < load[least] ? h : least;
+		load[least] += c[big].n;
+		c[big].fold = least;
+		c[big].first = SIZE_MAX;
 	}
-	/* what is left of a constant column after rounding is no variation */
-	if (!(xx > 1e-24 * (double)n * mx * mx) || !(yy > 1e-24 * (double)n * my * my))
-		return 0;
-	return fmax(-1, fmin(1, xy / sqrt(xx * yy)));
-}
-
-struct ranked {
-	double v;
-	size_t i;
-};
-
-static int cmp_ranked(const void *a, const void *b)
-{
-	const struct ranked *x = a, *y = b;
-	return (x->v > y->v) - (x->v < y->v);
-}
-
-static void ranks(const double *v, size_t n, struct ranked *s, double *out)
-{
-	for (size_t i = 0; i < n; i++)
-		s[i] = (struct ranked){ v[i], i };
-	qsort(s, n, sizeof(*s), cmp_ranked);
-	for (size_t i = 0, j; i < n; i = j) {
-		for (j = i + 1; j < n && s[j].v == s[i].v; j++)
-			;
-		for (size_t a = i; a < j; a++)
-			out[s[a].i] = 0.5 * (double)(i + j - 1);
+	for (size_t i = 0; load && i < k; i++) {
+		fold[i] = UINT32_MAX;
+		for (size_t g = 0; use[i] && g < n; g++)
+			if (c[g].group == group[i])
+				fold[i] = c[g].fold;
 	}
-}
-
-int mm_spearman(const double *x, const double *y, size_t n, double *out, struct mm_err *err)
-{
-	*out = 0;
-	struct ranked *s = mm_calloc(n, sizeof(*s), err);
-	double *r = s ? mm_calloc(2 * n, sizeof(*r), err) : NULL;
-	if (r) {
-		ranks(x, n, s, r);
-		ranks(y, n, s, r + n);
-		*out = mm_pearson(r, r + n, n);
-	}
-	int rc = r ? 0 : -1;
-	mm_free(s);
-	mm_free(r);
-	return rc;
+	size_t out = load ? folds : SIZE_MAX;
+	mm_free(load);
+	mm_free(c);
+	return out;
 }

@@ -256,7 +256,8 @@ struct mm_ridge {
 	double pearson, spearman; /* of prediction and truth over the models with a score; 0 when undefined */
 	double rmse;
 	size_t n;	  /* models with a score */
-	double alpha[16]; /* chosen for each of the first folds */
+	double alpha[16]; /* chosen for each of the first folds; [0] of mm_ridge_fit's one */
+	double t975;	  /* mm_ridge_fit: the 95 % interval is +- t975 * sd */
 };
 /* Cross-validated prediction from the doubly centred rows: out[k]. score[k]: NAN where none is known (such models are
  * predicted by the last fold's fit and never used). fold[k] < n_fold: where a model is held out. The penalty is chosen
@@ -265,13 +266,30 @@ struct mm_ridge {
  * shared. */
 int mm_ridge_cv(const struct mm_tri *t, size_t n_texts, const double *score, const uint32_t *fold, size_t n_fold,
 	double *out, struct mm_ridge *r, struct mm_err *err) MM_MUST_CHECK;
-/* One fit on all models with a score, predictions for all. sd: standard error of a prediction, from the leave-one-out
- * error and the leverage. outside: farther from every model with a score than those are from each other; the prediction
- * is a guess. All arrays [k]; a model with a score gets its leave-one-out prediction. */
-int mm_ridge_fit(const struct mm_tri *t, size_t n_texts, const double *score, double *out, double *sd, bool *outside,
-	struct mm_ridge *r, struct mm_err *err) MM_MUST_CHECK;
+/* One fit for each of several benchmarks, score[n_score][k], on all models with a score; predictions for all, or
+ * besides those with a score for model `only` alone (SIZE_MAX: all). sd: standard error of a prediction, from the
+ * leave-one-out error and the leverage. outside: farther from every model with a score than those are from each other;
+ * the prediction is a guess. A model with a score gets its leave-one-out prediction. out, sd, outside: [n_score][k];
+ * NAN where there is no prediction: fewer than two models have a score, and then r[b].n is 0. */
+int mm_ridge_fit(const struct mm_tri *t, size_t n_texts, const double *const *score, size_t n_score, size_t only,
+	double *const *out, double *const *sd, bool *const *outside, struct mm_ridge *r,
+	struct mm_err *err) MM_MUST_CHECK;
 /* Folds 0 .. n_fold - 1 of nearly equal size in a seeded random order. */
 void mm_ridge_folds(size_t k, size_t n_fold, uint64_t seed, uint32_t *fold);
+/* Folds that never part a group, as even as that goes; models without `use` get UINT32_MAX and are never held out.
+ * Returns how many there are, at most n_fold and the number of groups; SIZE_MAX: out of memory. */
+size_t mm_ridge_groups(
+	const uint64_t *group, const bool *use, size_t k, size_t n_fold, uint32_t *fold, struct mm_err *err);
+/* One fold of several benchmarks, score[n_score][k]: predictions for the models with fold[i] == held go to out[b][i],
+ * unless fewer than two others have a score. `t` may differ from fold to fold (a threshold from the others alone). */
+int mm_ridge_fold(const struct mm_tri *t, size_t n_texts, const double *const *score, size_t n_score,
+	const uint32_t *fold, uint32_t held, double *const *out, struct mm_err *err) MM_MUST_CHECK;
+/* pearson, spearman, rmse and n over the models that have a score and a prediction (neither NAN). */
+int mm_ridge_judge(
+	const double *score, const double *out, size_t k, struct mm_ridge *r, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- corr.c ---- */
+double mm_t975(double nu);				       /* 97.5 % point of Student's t */
 double mm_pearson(const double *x, const double *y, size_t n); /* 0 when one is constant */
 int mm_spearman(const double *x, const double *y, size_t n, double *out,
 	struct mm_err *err) MM_MUST_CHECK; /* ties: mean rank */

@@ -26,6 +26,16 @@
 		.name = "method", .type = MM_ARG_STR, .choices = "pca|mds|tsne", .help = "layout; default: pca"        \
 	}
 
+#define DOMAIN                                                                                                         \
+	{                                                                                                              \
+		.name = "domain", .type = MM_ARG_STR, .min = 0, .max = 1024,                                           \
+		.help = "on the texts of this domain only"                                                             \
+	}
+#define BENCH(r)                                                                                                       \
+	{                                                                                                              \
+		.name = "bench", .type = MM_ARG_STR, .required = r, .min = 1, .max = 63, .help = "benchmark"           \
+	}
+
 const struct mm_cmd mm_cmds[] = {
 	{ "status", MM_READ, false, "version, uptime, text set, queue counts, map epoch", { { 0 } } },
 	{ "models", MM_READ, false, "every model with its state, score and metadata", { { 0 } } },
@@ -59,6 +69,17 @@ const struct mm_cmd mm_cmds[] = {
 				.max = 5000,
 				.help = "how many; default: those with the best silhouette" } } },
 	{ "trajectory", MM_READ, false, "the way of a training run, checkpoint by checkpoint", { NAME("run", "run") } },
+	{ "scores", MM_READ, false, "benchmarks with known scores, or the scores of one model",
+		{ { .name = "name", .type = MM_ARG_STR, .min = 1, .max = 4096, .help = "model" } } },
+	{ "predict", MM_READ, false, "benchmark scores predicted from the map, and how well that goes",
+		{ { .name = "name", .type = MM_ARG_STR, .min = 1, .max = 4096, .help = "of this model" }, BENCH(false),
+			{ .name = "folds",
+				.type = MM_ARG_INT,
+				.min = 2,
+				.max = 100,
+				.help = "of the cross-validation; default 5" },
+			{ .name = "seed", .type = MM_ARG_INT, .min = 0, .max = 9e15, .help = "of the folds" },
+			DOMAIN } },
 	{ "queue", MM_READ, false, "what waits, runs or failed, and why",
 		{ FLAG("all", "finished and cancelled jobs too") } },
 	{ "alerts", MM_READ, false, "alerts that are open or acknowledged",
@@ -113,6 +134,29 @@ const struct mm_cmd mm_cmds[] = {
 	{ "cancel", MM_WRITE, false, "take a job out of the queue, or stop it", { NAME("name", "model") } },
 	{ "rescore", MM_WRITE, false, "score a model again", { NAME("name", "model") } },
 	{ "refit", MM_WRITE, false, "make a new map epoch from all models", { { 0 } } },
+	{ "scores_import", MM_WRITE, false,
+		"benchmark scores as CSV: the first line names the benchmarks, the first column the models; piece by "
+		"piece",
+		{ { .name = "import",
+			  .type = MM_ARG_INT,
+			  .required = true,
+			  .min = 1,
+			  .max = 9e15,
+			  .help = "a number that the pieces of one table share" },
+			{ .name = "offset",
+				.type = MM_ARG_INT,
+				.required = true,
+				.min = 0,
+				.max = 1e9,
+				.help = "bytes before this piece" },
+			{ .name = "csv",
+				.type = MM_ARG_STR,
+				.required = true,
+				.min = 0,
+				.max = 60000,
+				.help = "the piece" },
+			FLAG("more", "another piece follows; without it the table is complete") } },
+	{ "scores_drop", MM_WRITE, false, "forget a benchmark", { BENCH(true) } },
 	{ "backup", MM_WRITE, true, "a consistent copy of the store", { { 0 } } },
 };
 const size_t mm_n_cmds = MM_COUNT(mm_cmds);

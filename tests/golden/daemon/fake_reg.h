@@ -5,7 +5,9 @@
 
 #include "../stat/zoo.h"
 #include "daemon/alerts_priv.h"
+#include "daemon/core_priv.h"
 #include "daemon/map_priv.h"
+#include "daemon/scores.h"
 
 #include <ftw.h>
 
@@ -40,6 +42,11 @@ struct mm_model_entry *mm_reg_resolve(const struct mm_daemon *d, const char *nam
 			return reg[i];
 	mm_fail(err, MM_ENOENT, "no model %s", name);
 	return NULL;
+}
+struct mm_model_entry *mm_reg_by_name(const struct mm_daemon *d, const char *name)
+{
+	struct mm_err err;
+	return mm_reg_resolve(d, name, &err);
 }
 int mm_reg_save(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err)
 {
@@ -92,6 +99,7 @@ static inline void rooms_start(struct mm_daemon *d)
 	if (!d->store)
 		fail_msg("%s", err.text);
 	MUST(mm_worker_start(d, &err));
+	MUST(mm_scores_start(d, &err));
 	MUST(mm_alerts_start(d, &err));
 	MUST(mm_map_start(d, &err));
 }
@@ -101,6 +109,7 @@ static inline void rooms_stop(struct mm_daemon *d)
 	mm_worker_stop(d);
 	mm_map_stop(d);
 	mm_alerts_stop(d);
+	mm_scores_stop(d);
 	mm_store_close(d->store);
 }
 
@@ -170,6 +179,25 @@ static inline json_t *ask(struct mm_daemon *d, mm_cmd_fn fn, json_t *args, struc
 	else
 		mm_buf_fini(&r.data);
 	return r.body ? r.body : json_object();
+}
+
+/* The same, waiting when the answer comes from a worker. */
+static inline json_t *ask_wait(struct mm_daemon *d, mm_cmd_fn fn, json_t *args)
+{
+	struct mm_err err;
+	struct mm_reply r = { .fd = -1, .token = 78 };
+	size_t had = json_array_size(finished);
+	int rc = fn(d, args, &r, &err);
+	json_decref(args);
+	if (rc)
+		return json_pack("{s:s, s:s}", "error", err.text, "code", mm_err_name(err.code));
+	if (!r.deferred) {
+		mm_buf_fini(&r.data);
+		return r.body ? r.body : json_object();
+	}
+	while (json_array_size(finished) == had)
+		assert_true(sd_event_run(d->loop, (uint64_t)-1) >= 0);
+	return json_incref(json_array_get(finished, had));
 }
 
 #endif

@@ -275,7 +275,8 @@ static void test_ridge(void **state)
 		size_t x = zoo_index(&w.z, "llama-a");
 		double known = y[x];
 		y[x] = NAN;
-		MUST(mm_ridge_fit(&w.t, w.z.m.n, y, out, sd, outside, &r, &err));
+		MUST(mm_ridge_fit(&w.t, w.z.m.n, (const double *[]){ y }, 1, SIZE_MAX, (double *[]){ out },
+			(double *[]){ sd }, (bool *[]){ outside }, &r, &err));
 		assert_true(fabs(out[x] - known) < 4 * sd[x] && sd[x] > 0 && sd[x] < 10);
 		assert_false(outside[x]);
 		assert_int_equal(r.n, w.z.m.k - 1);

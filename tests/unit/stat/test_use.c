@@ -122,6 +122,12 @@ static void test_newick(void **state)
 
 /* ---- ridge ---- */
 
+static int fit1(const struct mm_tri *t, size_t n, const double *y, double *out, double *sd, bool *outside,
+	struct mm_ridge *r, struct mm_err *err)
+{
+	return mm_ridge_fit(t, n, &y, 1, SIZE_MAX, &out, &sd, &outside, r, err);
+}
+
 /* Against the primal normal equations with an intercept, at the penalty that was chosen; and its leave-one-out by
  * leaving out. */
 static void test_ridge_primal(void **state)
@@ -138,7 +144,7 @@ static void test_ridge_primal(void **state)
 	MUST(mm_dist_matrix(&f.m, MM_NO_CLIP, &t, &err));
 	for (size_t i = 0; i < k; i++)
 		y[i] = i < 20 ? 40 + 0.05 * ((double)f.row[i][3] + 900) - 0.02 * ((double)f.row[i][5] + 900) : NAN;
-	MUST(mm_ridge_fit(&t, n, y, out, sd, outside, &r, &err));
+	MUST(fit1(&t, n, y, out, sd, outside, &r, &err));
 	double *q = calloc(k * n, sizeof(double)), *a = calloc(n * n, sizeof(double)), *b = calloc(n, sizeof(double)),
 	       cm[12] = { 0 };
 	double ym = 0;
@@ -206,11 +212,12 @@ static void test_ridge_edges(void **state)
 			for (int constant = 0; constant < 2; constant++) {
 				for (size_t i = 0; i < k; i++)
 					y[i] = constant ? 25 : (double)i;
-				int rc = mm_ridge_fit(&t, 20, y, out, sd, outside, &r, &err);
-				assert_int_equal(rc, k < 2 ? -1 : 0);
-				for (size_t i = 0; rc == 0 && i < k; i++)
-					assert_true(isfinite(out[i]) && isfinite(sd[i]));
-				if (rc == 0 && constant)
+				int rc = fit1(&t, 20, y, out, sd, outside, &r, &err);
+				assert_int_equal(rc, 0);
+				assert_int_equal(r.n, k < 2 ? 0 : k);
+				for (size_t i = 0; i < k; i++)
+					assert_true(isfinite(out[i]) == (k > 1) && isfinite(sd[i]) == (k > 1));
+				if (k > 1 && constant)
 					assert_true(r.pearson == 0 && r.spearman == 0);
 				mm_ridge_folds(k, 2, 1, fold);
 				rc = mm_ridge_cv(&t, 20, y, fold, 2, out, &r, &err);
@@ -219,11 +226,105 @@ static void test_ridge_edges(void **state)
 			}
 			for (size_t i = 0; i < k; i++)
 				y[i] = NAN;
-			assert_int_equal(mm_ridge_fit(&t, 20, y, out, sd, outside, &r, &err), -1);
-			assert_string_equal(err.text, "no models with a score: at least two are needed to learn from");
+			MUST(fit1(&t, 20, y, out, sd, outside, &r, &err));
+			assert_true(r.n == 0 && isnan(out[0]));
+			mm_ridge_folds(k, 2, 1, fold);
+			assert_int_equal(mm_ridge_cv(&t, 20, y, fold, 2, out, &r, &err), -1);
+			assert_string_equal(
+				err.text, "fold 0: no models with a score: at least two are needed to learn from");
 			mm_tri_fini(&t);
 			fake_free(&f);
 		}
+}
+
+/* Several benchmarks at once give what each gives alone, fold by fold what the whole does, and groups stay together. */
+static void test_ridge_many(void **state)
+{
+	(void)state;
+	enum { K = 30, N = 15, B = 4 };
+	struct mm_err err;
+	struct fake f;
+	struct mm_tri t;
+	double y[B][K], out[B][K], sd[B][K], one[K], one_sd[K];
+	bool outside[B][K], one_out[K];
+	struct mm_ridge r[B], alone;
+	uint32_t fold[K];
+	uint64_t group[K];
+	bool use[K];
+	fake_new(&f, K, N, 3, 6);
+	MUST(mm_dist_matrix(&f.m, MM_NO_CLIP, &t, &err));
+	for (size_t b = 0; b < B; b++)
+		for (size_t i = 0; i < K; i++) /* the first two have the same models, the third others, the last one */
+			y[b][i] = b == 2 && i % 5 == 0 ? NAN
+				  : b == 3 && i	       ? NAN
+						       : (double)f.row[i][b] + 0.1 * (double)i;
+	const double *ys[B] = { y[0], y[1], y[2], y[3] };
+	double *outs[B] = { out[0], out[1], out[2], out[3] }, *sds[B] = { sd[0], sd[1], sd[2], sd[3] };
+	bool *outsides[B] = { outside[0], outside[1], outside[2], outside[3] };
+	MUST(mm_ridge_fit(&t, N, ys, B, SIZE_MAX, outs, sds, outsides, r, &err));
+	for (size_t b = 0; b < B; b++) {
+		MUST(fit1(&t, N, y[b], one, one_sd, one_out, &alone, &err));
+		assert_true(alone.n == r[b].n && (b == 3) == (alone.n == 0));
+		for (size_t i = 0; b < 3 && i < K; i++)
+			assert_true(one[i] == out[b][i] && one_sd[i] == sd[b][i] && one_out[i] == outside[b][i]);
+		for (size_t i = 0; b == 3 && i < K; i++)
+			assert_true(isnan(out[b][i]));
+	}
+	/* only one of the others */
+	MUST(mm_ridge_fit(&t, N, ys, B, 5, outs, sds, outsides, r, &err));
+	assert_true(isfinite(out[2][5]) && isnan(out[2][10]) && isfinite(out[2][11]));
+	/* folds: groups of 1, 2, 3, ... models are never parted, the sizes of the folds are even */
+	for (size_t i = 0, g = 0, in = 0; i < K; i++) {
+		use[i] = i != 7;
+		group[i] = g;
+		if (++in > g) {
+			g++;
+			in = 0;
+		}
+	}
+	assert_int_equal(mm_ridge_groups(group, use, K, 5, fold, &err), 5);
+	size_t size[5] = { 0 };
+	for (size_t i = 0; i < K; i++) {
+		assert_true(use[i] ? fold[i] < 5 : fold[i] == UINT32_MAX);
+		for (size_t j = 0; j < i && use[i]; j++)
+			assert_true(!use[j] || group[i] != group[j] || fold[i] == fold[j]);
+		if (use[i])
+			size[fold[i]]++;
+	}
+	for (size_t h = 0; h < 5; h++)
+		assert_true(size[h] >= 4 && size[h] <= 7);
+	assert_int_equal(mm_ridge_groups(group, use, 3, 5, fold, &err), 2);
+	assert_int_equal(mm_ridge_groups(group, use, K, 5, fold, &err), 5);
+	double by_fold[B][K];
+	double *folds[B] = { by_fold[0], by_fold[1], by_fold[2], by_fold[3] };
+	for (size_t b = 0; b < B; b++)
+		for (size_t i = 0; i < K; i++)
+			by_fold[b][i] = NAN;
+	for (uint32_t h = 0; h < 5; h++)
+		MUST(mm_ridge_fold(&t, N, ys, B, fold, h, folds, &err));
+	for (size_t b = 0; b < B; b++) {
+		MUST(mm_ridge_judge(y[b], by_fold[b], K, &r[b], &err));
+		if (b == 3) { /* nobody to learn from in the fold of the one that has a score */
+			assert_int_equal(r[b].n, 0);
+			continue;
+		}
+		MUST(mm_ridge_cv(&t, N, y[b], fold, 5, one, &alone, &err));
+		for (size_t i = 0; i < K; i++)
+			assert_true(isnan(y[b][i]) || (i == 7 ? isnan(by_fold[b][i]) : by_fold[b][i] == one[i]));
+	}
+	mm_tri_fini(&t);
+	fake_free(&f);
+}
+
+/* Tables of Student's t. */
+static void test_t975(void **state)
+{
+	(void)state;
+	static const double known[][2] = { { 1, 12.706 }, { 2, 4.303 }, { 3, 3.182 }, { 4, 2.776 }, { 5, 2.571 },
+		{ 10, 2.228 }, { 30, 2.042 }, { 1e9, 1.960 } };
+	for (size_t i = 0; i < MM_COUNT(known); i++)
+		assert_true(fabs(mm_t975(known[i][0]) / known[i][1] - 1) < 3e-3);
+	assert_true(isfinite(mm_t975(0)) && isfinite(mm_t975(-3)));
 }
 
 static void test_correlation(void **state)
@@ -343,6 +444,8 @@ int main(void)
 		cmocka_unit_test(test_newick),
 		cmocka_unit_test(test_ridge_primal),
 		cmocka_unit_test(test_ridge_edges),
+		cmocka_unit_test(test_ridge_many),
+		cmocka_unit_test(test_t975),
 		cmocka_unit_test(test_correlation),
 		cmocka_unit_test(test_kin_planted),
 		cmocka_unit_test(test_kin_edges),
