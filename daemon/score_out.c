@@ -56,10 +56,11 @@ static int json_result(
 		json_array_append_new(nt, json_integer(r->n_token[k]));
 		json_array_append_new(cut, json_boolean(r->cut[k]));
 	}
-	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:o, s:o, s:o}", "model", o->model,
-		"family", i.family, "architecture", i.architecture, "compute", i.compute, "bos", mm_bos_name(o->bos),
-		"n", (json_int_t)r->n, "n_tokens_total", (json_int_t)r->n_token_total, "n_cut", (json_int_t)r->n_cut,
-		"seconds", r->seconds_score, "loglik", ll, "n_tokens", nt, "cut", cut);
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o}", "model",
+		o->model, "family", i.family, "architecture", i.architecture, "compute", i.compute, "bos",
+		mm_bos_name(o->bos), "n", (json_int_t)r->n, "n_tokens_total", (json_int_t)r->n_token_total, "n_cut",
+		(json_int_t)r->n_cut, "seconds", r->seconds_score, "seconds_cpu", r->seconds_cpu, "seconds_load",
+		r->seconds_load, "loglik", ll, "n_tokens", nt, "cut", cut);
 	int rc = j ? mm_out_json(o, j, err) : mm_fail(err, MM_ENOMEM, "out of memory for the result");
 	json_decref(j);
 	return rc;

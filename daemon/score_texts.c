@@ -34,6 +34,7 @@ int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
 		tell_model(m);
 	if (mm_score_texts(m, tok, &texts, &so, &r, err))
 		goto out;
+	r.seconds_load = load;
 	if (o->verbose)
 		fprintf(stderr,
 			"modelmap-score: %zu texts, %llu tokens: load %.2f s, tokenize %.2f s, score %.2f s, %.0f "

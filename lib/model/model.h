@@ -145,6 +145,7 @@ struct mm_score_result { /* zero-initialise; free with mm_score_result_fini */
 	size_t n_cut;
 	uint64_t n_token_total;
 	double seconds_load, seconds_tokenize, seconds_score;
+	double seconds_cpu; /* processor time of all threads while scoring */
 };
 int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts,
 	const struct mm_score_opts *opts, struct mm_score_result *out, struct mm_err *err) MM_MUST_CHECK;

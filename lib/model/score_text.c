@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/resource.h>
 
 struct text_run {
 	struct mm_score_result *out;
@@ -118,6 +119,14 @@ static int score_tokens(struct mm_score_job *j, const struct tokens *t, struct m
 	return mm_score_run(j, err);
 }
 
+static double cpu_seconds(void)
+{
+	struct rusage u = { 0 };
+	getrusage(RUSAGE_SELF, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
 int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts,
 	const struct mm_score_opts *opts, struct mm_score_result *out, struct mm_err *err)
 {
@@ -133,8 +142,10 @@ int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm
 		goto out;
 	out->seconds_tokenize = mm_monotonic() - j.start;
 	j.start = mm_monotonic();
+	out->seconds_cpu = -cpu_seconds();
 	rc = score_tokens(&j, &t, out, err);
 	out->seconds_score = mm_monotonic() - j.start;
+	out->seconds_cpu += cpu_seconds();
 out:
 	for (size_t i = 0; t.ids && i < t.n; i++)
 		mm_free(t.ids[i].id);

@@ -82,6 +82,9 @@ struct mm_lin;
  * running. */
 struct mm_lin *mm_lin_new(size_t n_out, size_t n_in, const float *w, const float *bias, enum mm_dtype compute,
 	struct mm_err *err) MM_MUST_CHECK;
+/* The same from weights of type src, MM_F32 or MM_BF16, so that 16-bit ones need no wide copy. */
+struct mm_lin *mm_lin_new_of(size_t n_out, size_t n_in, enum mm_dtype src, const void *w, const float *bias,
+	enum mm_dtype compute, struct mm_err *err) MM_MUST_CHECK;
 void mm_lin_free(struct mm_lin *lin);
 size_t mm_lin_out(const struct mm_lin *lin);
 size_t mm_lin_in(const struct mm_lin *lin);
@@ -93,6 +96,19 @@ void mm_lin_tile(const struct mm_lin *lin, const float *x, float *y);
 void mm_lin_rows(const struct mm_lin *lin, size_t n_row, const float *x, float *y);
 const char *mm_lin_kernel(enum mm_dtype compute); /* "onednn brgemm:avx512_core", "openblas SkylakeX" */
 bool mm_lin_can(enum mm_dtype compute);		  /* BF16: only where the CPU has it in hardware */
+/* Is bf16 the faster arithmetic here? Not on all that have it: some processors with AMX switched off need four cycles
+ * for what they do in two with f32. Asks the CPU once, with a loop of microseconds. */
+bool mm_lin_bf16_fast(void);
+
+/* ---- big.c: buffers of matrices and activations ---- */
+
+/* At least 64-byte aligned, NOT cleared (clearing costs as much as a good part of the work), on huge pages where the
+ * system gives them. Any thread. */
+void *mm_big_alloc(size_t n, struct mm_err *err) MM_MUST_CHECK;
+void mm_big_free(void *p);
+/* Freed buffers up to `bytes` in all are kept for the next request of about the same size; 0: none, and those kept are
+ * given back. */
+void mm_big_keep(size_t bytes);
 
 /* ---- cpu.c ---- */
 

@@ -95,12 +95,71 @@ static void test_rows_threads(void **state)
 	mm_free(w), mm_free(x), mm_free(y), mm_free(y2);
 }
 
+/* Weights given as bf16 are the same matrix as their widened copy, also in a used buffer: what pads a packed layout
+ * must not be what was there before. */
+static void check_half(size_t n_out, size_t n_in, enum mm_dtype compute)
+{
+	struct mm_err err;
+	float *w = filled(n_out * n_in, 1), *x = filled(MM_TILE * n_in, 3);
+	float *y = filled(MM_TILE * n_out, 4), *y2 = filled(MM_TILE * n_out, 6);
+	uint16_t *h = mm_calloc(n_out * n_in, sizeof(*h), &err);
+	assert_non_null(h);
+	mm_bf16_row(w, h, n_out * n_in);
+	mm_dequant(MM_BF16, h, w, n_out * n_in);
+	mm_big_keep(1 << 20);
+	for (size_t n = 4096; n <= 1 << 17; n += n / 8) { /* every size that comes into question */
+		float *dirt = mm_big_alloc(n, &err);
+		assert_non_null(dirt);
+		memset(dirt, 0xff, n);
+		mm_big_free(dirt);
+	}
+	struct mm_lin *wide = mm_lin_new(n_out, n_in, w, NULL, compute, &err);
+	struct mm_lin *half = mm_lin_new_of(n_out, n_in, MM_BF16, h, NULL, compute, &err);
+	assert_true(wide && half);
+	mm_lin_tile(wide, x, y);
+	mm_lin_tile(half, x, y2);
+	assert_memory_equal(y, y2, MM_TILE * n_out * sizeof(float));
+	mm_lin_free(wide);
+	mm_lin_free(half);
+	mm_big_keep(0);
+	mm_free(w), mm_free(x), mm_free(y), mm_free(y2), mm_free(h);
+}
+
+static void test_half(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < MM_COUNT(shapes); i++)
+		for (int c = 0; c < (mm_lin_can(MM_BF16) ? 2 : 1); c++)
+			check_half(shapes[i][0], shapes[i][1], c ? MM_BF16 : MM_F32);
+}
+
+static void test_big(void **state)
+{
+	(void)state;
+	struct mm_err err;
+	mm_big_keep(100 << 20);
+	char *a = mm_big_alloc(9 << 20, &err), *b = mm_big_alloc(9 << 20, &err);
+	assert_true(a && b && a != b);
+	assert_int_equal((uintptr_t)a % 4096, 0);
+	memset(a, 1, 9 << 20);
+	mm_big_free(a);
+	assert_ptr_equal(mm_big_alloc((9 << 20) - 5000, &err), a); /* a little smaller: the kept one */
+	char *c = mm_big_alloc(4 << 20, &err);
+	assert_ptr_not_equal(c, a);
+	mm_big_free(a), mm_big_free(b), mm_big_free(c);
+	mm_big_keep(0);
+	assert_null(mm_big_alloc(SIZE_MAX - 100, &err));
+	mm_big_free(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_f32),
 		cmocka_unit_test(test_bf16),
 		cmocka_unit_test(test_rows_threads),
+		cmocka_unit_test(test_half),
+		cmocka_unit_test(test_big),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
