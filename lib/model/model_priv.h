@@ -61,7 +61,7 @@
 #define MM_FAMILIES(X) \
 	X(llama) X(mistral) X(mixtral) X(qwen2) X(qwen2_moe) X(qwen3) X(qwen3_moe) X(gemma) X(gemma2) X(gemma3) \
 	X(phi) X(phi3) X(gpt_neox) X(gpt2) X(openai_gpt) X(gpt_neo) X(gptj) X(codegen) X(opt) X(xglm) \
-	X(bloom) X(falcon) X(mpt) X(stablelm) X(starcoder2) X(gpt_bigcode) X(olmo) X(olmo2) X(olmoe) \
+	X(bloom) X(falcon) X(mpt) X(stablelm) X(starcoder2) X(gpt_bigcode) X(olmo) X(olmo2) X(olmo3) X(olmoe) \
 	X(cohere) X(cohere2) X(granite) X(granitemoe) X(smollm3) X(glm) X(glm4) X(nemotron) X(persimmon) \
 	X(helium) X(exaone4) X(ernie4_5) X(hunyuan_v1_dense) X(mamba) X(mamba2) X(falcon_mamba) \
 	X(falcon_h1) X(recurrent_gemma) X(lfm2) X(rwkv) X(deepseek2) X(deepseek3) X(gpt_oss)
@@ -588,6 +588,12 @@ struct mm_score_job {
 int mm_score_run(struct mm_score_job *j, struct mm_err *err) MM_MUST_CHECK;
 int mm_score_tell(
 	const struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err) MM_MUST_CHECK; /* progress */
+
+/* ---- signs.c ---- */
+double mm_sign_mink(double *logprob, size_t n); /* [n] put in another order */
+/* out[index of the sequence]; nothing for sequences that are not there */
+int mm_sign_unigram(const struct mm_score_seq *s, size_t n_seq, size_t n_vocab, float *out,
+	struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- moe.c ---- */
 

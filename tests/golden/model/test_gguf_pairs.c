@@ -297,6 +297,14 @@ static const struct rename exaone4_names[] = { ENDS_N, ATTN_N(PLAIN, PLAIN), FFN
 	{ L "self_attn.q_norm.weight", B "attn_q_norm.weight", PLAIN },
 	{ L "self_attn.k_norm.weight", B "attn_k_norm.weight", PLAIN } };
 
+/* olmo3: OLMo 2 with a window in three layers of four; scaled rotation in the fourth alone */
+static const struct key olmo3_keys[] = { COMMON_OF(4), RMS, { "rope.freq_base", NULL, 10000, true },
+	{ "attention.sliding_window", NULL, 8, false }, { "rope.scaling.type=linear", NULL, 0, false },
+	{ "rope.scaling.factor", NULL, 4, true } };
+static const struct shape olmo3_shapes[] = { ENDS_S, ATTN_S, FFN_S, { "model.norm.weight", { EMBD } },
+	{ L "post_attention_layernorm.weight", { EMBD } }, { L "post_feedforward_layernorm.weight", { EMBD } },
+	{ L "self_attn.q_norm.weight", { HEADS * D } }, { L "self_attn.k_norm.weight", { KV * D } } };
+
 /* smollm3: llama without positions in every fourth layer */
 static const struct key smollm3_keys[] = { COMMON_OF(4), RMS, { "rope.freq_base", NULL, 10000, true } };
 
@@ -362,6 +370,11 @@ static const struct pair pairs[] = {
 		"\"max_position_embeddings\":64,\"rope_theta\":10000.0,\"head_dim\":8,\"logit_scale\":0.25,\"layer_"
 		"norm_eps\":1e-5,\"sliding_window\":8,\"sliding_window_pattern\":4}",
 		SHAPES(cohere2_shapes) },
+	{ CASE_OF(4, "olmo3", "olmo2", KV, olmo3_keys, olmo3_shapes, exaone4_names, 0),
+		CONFIG_OF("olmo3", "4",
+			"\"rms_norm_eps\":1e-5,\"sliding_window\":8,\"rope_scaling\":{\"rope_type\":\"linear\","
+			"\"factor\":4.0}"),
+		SHAPES(olmo3_shapes) },
 	{ CASE_OF(4, "exaone4 32B", "exaone4", KV, exaone4_keys, exaone4_shapes, exaone4_names, 0),
 		CONFIG_OF("exaone4", "4",
 			"\"rms_norm_eps\":1e-5,\"sliding_window\":8,\"sliding_window_pattern\":4,\"layer_types\":["

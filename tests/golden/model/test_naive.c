@@ -22,7 +22,7 @@ struct like { /* deviations from llama */
 	bool fused_gate_up;
 	void (*ffn)(struct naive *nv, size_t l, const double *y, double *out);
 	const char *prefix;
-	bool plus1, gelu_tanh, q_full;
+	bool plus1, gelu_tanh, wide_norm; /* wide: q and k as a whole, not head by head */
 	double local_theta, cap_logit;
 	struct nv_rope *rope; /* instead of theta */
 };
@@ -67,7 +67,10 @@ static double *like_attention(struct naive *nv, const struct like *k, size_t l, 
 	size_t window = k->window_in ? k->window_in(l) : 0;
 	if (k->local_theta > 0 && window)
 		r = nv_rope_of(d, k->local_theta, k->adjacent);
-	if (k->qn && !k->late_norm) {
+	if (k->wide_norm) {
+		q = norm(nv, k, q, T, H * d, "%slayers.%zu.self_attn.%s.weight", p, l, k->qn);
+		kk = norm(nv, k, kk, T, KV * d, "%slayers.%zu.self_attn.%s.weight", p, l, k->kn);
+	} else if (k->qn && !k->late_norm) {
 		q = norm(nv, k, q, T * H, d, "%slayers.%zu.self_attn.%s.weight", p, l, k->qn);
 		kk = norm(nv, k, kk, T * KV, d, "%slayers.%zu.self_attn.%s.weight", p, l, k->kn);
 	}
@@ -211,6 +214,44 @@ static void exaone4(struct naive *nv, const uint32_t *id, double *out)
 		.kn = "k_norm",
 		.rope_in = third_not,
 		.window_in = third_none,
+		.no_tie = true };
+	like_llama(nv, &k, id, out);
+}
+
+/* the window and plain rotation in all layers but every `third`; scaled frequencies in that one */
+static void olmo3(struct naive *nv, const uint32_t *id, double *out)
+{
+	struct nv_rope linear = nv_rope_of(HD, 10000, false);
+	for (size_t i = 0; i < HD / 2; i++)
+		linear.freq[i] /= 8;
+	struct like k = { .theta = 10000,
+		.eps = 1e-5,
+		.post_only = true,
+		.qn = "q_norm",
+		.kn = "k_norm",
+		.wide_norm = true,
+		.window_in = third_none,
+		.local_theta = 10000,
+		.rope = &linear,
+		.no_tie = true };
+	like_llama(nv, &k, id, out);
+}
+
+static size_t window6(size_t l)
+{
+	(void)l;
+	return 6;
+}
+
+static void olmo3_pattern(struct naive *nv, const uint32_t *id, double *out)
+{
+	struct like k = { .theta = 10000,
+		.eps = 1e-5,
+		.post_only = true,
+		.qn = "q_norm",
+		.kn = "k_norm",
+		.wide_norm = true,
+		.window_in = window6, /* three layers: the fourth would be full */
 		.no_tie = true };
 	like_llama(nv, &k, id, out);
 }
@@ -760,6 +801,11 @@ static const struct {
 		"\"full_attention\"]," JSON_COMMON "}" },
 	{ "exaone4-pattern", exaone4,
 		"{\"model_type\":\"exaone4\",\"sliding_window\":6,\"sliding_window_pattern\":3," JSON_COMMON "}" },
+	{ "olmo3", olmo3,
+		"{\"model_type\":\"olmo3\",\"sliding_window\":6,\"layer_types\":[\"sliding_attention\",\"sliding_"
+		"attention\",\"full_attention\"],\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8.0}"
+		"," JSON_COMMON "}" },
+	{ "olmo3-pattern", olmo3_pattern, "{\"model_type\":\"olmo3\",\"sliding_window\":6," JSON_COMMON "}" },
 	{ "gemma3-multimodal", gemma3_mm,
 		"{\"model_type\":\"gemma3\",\"architectures\":[\"Gemma3ForConditionalGeneration\"],\"text_config\":{"
 		"\"model_type\":"
