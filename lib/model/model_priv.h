@@ -10,8 +10,8 @@
  *
  * How to add a family: one file lib/model/fam_NAME.c with one `const struct mm_family mm_fam_NAME`, one line in the
  * list MM_FAMILIES below (family.c makes the table from it), one fixture (a tiny checkpoint with golden.json under
- * tests/fixtures/conformance, or a case of the second formulation in tests/golden/model/naive.c). Nothing else switches
- * on the family.
+ * tests/fixtures/conformance, or a case of the second formulation in tests/golden/model/test_naive*.c). Nothing else
+ * switches on the family.
  *   1. Names: model_types (config.json `model_type`), archs (`architectures`), gguf_archs (`general.architecture`).
  *   2. Hyperparameters: rows {field, HF keys "new|old", GGUF key, default}. A family lists what differs from
  * mm_hp_common (hparams.c, llama's names and defaults); a row for the same field replaces the common one. "a.b"
@@ -456,6 +456,27 @@ struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *
 struct mm_lin *mm_w_lin_as(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias,
 	size_t e, enum mm_dtype compute, struct mm_err *err) MM_MUST_CHECK;
 
+/* ---- matrix.c: packed matrices from the rows of tensors ---- */
+
+typedef size_t (*mm_row_map)(const struct mm_hp *hp, size_t i); /* which stored row is row i */
+/* The same with rows in another order (one tensor and its bias). */
+struct mm_lin *mm_w_lin_map(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias,
+	size_t e, mm_row_map map, enum mm_dtype compute, struct mm_err *err) MM_MUST_CHECK;
+/* Rows row0..row0+n of a global matrix; bias: [n] or NULL. */
+struct mm_lin *mm_w_lin_part(const struct mm_model *m, enum mm_slot slot, size_t row0, size_t n, const float *bias,
+	struct mm_err *err) MM_MUST_CHECK;
+/* Stored elements of the matrix, row-major as callers see it, when nothing has to be done to them but widening; else
+ * NULL. *whole: stored transposed, to be read in one piece. */
+const uint8_t *mm_w_raw(
+	const struct mm_model *m, size_t l, enum mm_slot slot, size_t e, enum mm_dtype *type, bool *whole);
+struct mm_stage { /* where matrices are put together */
+	void *p;
+	size_t cap;
+};
+void *mm_stage_get(
+	const struct mm_model *m, size_t n, struct mm_err *err) MM_MUST_CHECK; /* valid until the next call */
+void mm_stage_drop(const struct mm_model *m);
+
 struct mm_norm {
 	enum mm_norm_kind kind;
 	float eps;
@@ -489,7 +510,8 @@ struct mm_model {
 	uint64_t n_param, n_byte;
 	struct mm_layer *layer; /* [n_layer] when resident, else one that is refilled */
 	bool resident;
-	size_t n_ready; /* layers loaded so far (resident) */
+	struct mm_stage *stage; /* owned */
+	size_t n_ready;		/* layers loaded so far (resident) */
 	struct mm_norm embd_norm, norm;
 	struct mm_lin *embd_in, *embd_out;
 	struct mm_lin **head; /* vocabulary in chunks */
@@ -592,8 +614,8 @@ int mm_score_tell(
 /* ---- signs.c ---- */
 double mm_sign_mink(double *logprob, size_t n); /* [n] put in another order */
 /* out[index of the sequence]; nothing for sequences that are not there */
-int mm_sign_unigram(const struct mm_score_seq *s, size_t n_seq, size_t n_vocab, float *out,
-	struct mm_err *err) MM_MUST_CHECK;
+int mm_sign_unigram(
+	const struct mm_score_seq *s, size_t n_seq, size_t n_vocab, float *out, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- moe.c ---- */
 

@@ -34,14 +34,14 @@ struct naive {
 	double scale; /* of weights */
 };
 
-static void *nv_keep(struct naive *nv, void *p)
+static inline void *nv_keep(struct naive *nv, void *p)
 {
 	assert_true(nv->n_junk < MM_COUNT(nv->junk));
 	nv->junk[nv->n_junk++] = p;
 	return p;
 }
 
-static double *nv_vec(struct naive *nv, size_t n)
+static inline double *nv_vec(struct naive *nv, size_t n)
 {
 	double *p = calloc(n + 1, sizeof(double));
 	assert_non_null(p);
@@ -49,14 +49,14 @@ static double *nv_vec(struct naive *nv, size_t n)
 }
 
 /* Every intermediate value is dropped; the weights stay. */
-static void nv_reset(struct naive *nv)
+static inline void nv_reset(struct naive *nv)
 {
 	for (size_t i = 0; i < nv->n_junk; i++)
 		free(nv->junk[i]);
 	nv->n_junk = 0;
 }
 
-static void nv_free(struct naive *nv)
+static inline void nv_free(struct naive *nv)
 {
 	nv_reset(nv);
 	for (size_t i = 0; i < nv->n_w; i++)
@@ -64,7 +64,7 @@ static void nv_free(struct naive *nv)
 	free(nv);
 }
 
-static double *nv_w3(struct naive *nv, size_t planes, size_t rows, size_t cols, const char *name)
+static inline double *nv_w3(struct naive *nv, size_t planes, size_t rows, size_t cols, const char *name)
 {
 	for (size_t i = 0; i < nv->n_w; i++)
 		if (!strcmp(nv->w[i].name, name))
@@ -89,8 +89,8 @@ static double *nv_w3(struct naive *nv, size_t planes, size_t rows, size_t cols, 
 }
 
 #define W(rows, cols, ...) nv_w(nv, rows, cols, __VA_ARGS__)
-static double *nv_w(struct naive *nv, size_t rows, size_t cols, const char *fmt, ...) MM_PRINTF(4, 5);
-static double *nv_w(struct naive *nv, size_t rows, size_t cols, const char *fmt, ...)
+static inline double *nv_w(struct naive *nv, size_t rows, size_t cols, const char *fmt, ...) MM_PRINTF(4, 5);
+static inline double *nv_w(struct naive *nv, size_t rows, size_t cols, const char *fmt, ...)
 {
 	char name[256];
 	va_list ap;
@@ -101,7 +101,7 @@ static double *nv_w(struct naive *nv, size_t rows, size_t cols, const char *fmt,
 }
 
 /* y[t] = w x[t] + b; w: [out, in] */
-static double *nv_lin(
+static inline double *nv_lin(
 	struct naive *nv, const double *x, size_t T, size_t in, size_t out, const double *w, const double *b)
 {
 	double *y = nv_vec(nv, T * out);
@@ -116,7 +116,7 @@ static double *nv_lin(
 }
 
 /* the same with w: [in, out] (Conv1D) */
-static double *nv_conv1d(
+static inline double *nv_conv1d(
 	struct naive *nv, const double *x, size_t T, size_t in, size_t out, const double *w, const double *b)
 {
 	double *y = nv_vec(nv, T * out);
@@ -130,7 +130,7 @@ static double *nv_conv1d(
 	return y;
 }
 
-static double *nv_rms(struct naive *nv, const double *x, size_t n, size_t d, const double *w, double eps)
+static inline double *nv_rms(struct naive *nv, const double *x, size_t n, size_t d, const double *w, double eps)
 {
 	double *y = nv_vec(nv, n * d);
 	for (size_t t = 0; t < n; t++) {
@@ -144,7 +144,7 @@ static double *nv_rms(struct naive *nv, const double *x, size_t n, size_t d, con
 	return y;
 }
 
-static double *nv_ln(
+static inline double *nv_ln(
 	struct naive *nv, const double *x, size_t n, size_t d, const double *w, const double *b, double eps)
 {
 	double *y = nv_vec(nv, n * d);
@@ -160,34 +160,34 @@ static double *nv_ln(
 	return y;
 }
 
-static void nv_add(double *x, const double *y, size_t n, double f)
+static inline void nv_add(double *x, const double *y, size_t n, double f)
 {
 	for (size_t i = 0; i < n; i++)
 		x[i] += f * y[i];
 }
 
-static double nv_silu(double x)
+static inline double nv_silu(double x)
 {
 	return x / (1 + exp(-x));
 }
-static double nv_gelu(double x)
+static inline double nv_gelu(double x)
 {
 	return 0.5 * x * (1 + erf(x / sqrt(2)));
 }
-static double nv_gelu_tanh(double x)
+static inline double nv_gelu_tanh(double x)
 {
 	return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
 }
-static double nv_relu2(double x)
+static inline double nv_relu2(double x)
 {
 	return x > 0 ? x * x : 0;
 }
-static double nv_relu(double x)
+static inline double nv_relu(double x)
 {
 	return x > 0 ? x : 0;
 }
 
-static void nv_map(double *x, size_t n, double (*f)(double))
+static inline void nv_map(double *x, size_t n, double (*f)(double))
 {
 	for (size_t i = 0; i < n; i++)
 		x[i] = f(x[i]);
@@ -201,7 +201,7 @@ struct nv_rope {
 	double freq[128];
 	double mult; /* of cos and sin; 0: 1 */
 };
-static struct nv_rope nv_rope_of(size_t d, double theta, bool adjacent)
+static inline struct nv_rope nv_rope_of(size_t d, double theta, bool adjacent)
 {
 	struct nv_rope r = { .d = d, .theta = theta, .adjacent = adjacent, .mult = 1 };
 	for (size_t i = 0; i < d / 2; i++)
@@ -210,7 +210,7 @@ static struct nv_rope nv_rope_of(size_t d, double theta, bool adjacent)
 }
 
 /* x: [T, heads, d_head] with row stride ld */
-static void nv_rotate(const struct nv_rope *r, double *x, size_t T, size_t ld, size_t heads, size_t d_head)
+static inline void nv_rotate(const struct nv_rope *r, double *x, size_t T, size_t ld, size_t heads, size_t d_head)
 {
 	for (size_t t = 0; t < T; t++)
 		for (size_t h = 0; h < heads; h++)
@@ -231,7 +231,8 @@ struct nv_attn {
 };
 
 /* q [T, H, d], k [T, KV, d], v [T, KV, dv] -> [T, H, dv] */
-static double *nv_attend(struct naive *nv, const struct nv_attn *a, const double *q, const double *k, const double *v)
+static inline double *nv_attend(
+	struct naive *nv, const struct nv_attn *a, const double *q, const double *k, const double *v)
 {
 	size_t dv = a->dv ? a->dv : a->d;
 	double *y = nv_vec(nv, a->T * a->H * dv), *p = nv_vec(nv, a->T);
@@ -265,8 +266,8 @@ static double *nv_attend(struct naive *nv, const struct nv_attn *a, const double
 }
 
 /* Log-probs of ids[1..] from hidden states [T, D] and a head [V, D] */
-static void nv_head(const double *x, size_t T, size_t D, size_t V, const double *head, const double *bias, double mult,
-	double cap, const uint32_t *id, double *out)
+static inline void nv_head(const double *x, size_t T, size_t D, size_t V, const double *head, const double *bias,
+	double mult, double cap, const uint32_t *id, double *out)
 {
 	double *z = calloc(V, sizeof(double));
 	assert_non_null(z);
@@ -288,7 +289,8 @@ static void nv_head(const double *x, size_t T, size_t D, size_t V, const double 
 	free(z);
 }
 
-static double *nv_embed(struct naive *nv, const double *table, const uint32_t *id, size_t T, size_t D, double mult)
+static inline double *nv_embed(
+	struct naive *nv, const double *table, const uint32_t *id, size_t T, size_t D, double mult)
 {
 	double *x = nv_vec(nv, T * D);
 	for (size_t t = 0; t < T; t++)
@@ -299,7 +301,7 @@ static double *nv_embed(struct naive *nv, const double *table, const uint32_t *i
 
 /* ---- the checkpoint ---- */
 
-static void nv_write(const struct naive *nv, const char *dir, const char *config)
+static inline void nv_write(const struct naive *nv, const char *dir, const char *config)
 {
 	struct mm_err err;
 	struct mm_buf head = { 0 }, file = { 0 };
