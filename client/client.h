@@ -110,7 +110,8 @@ struct mm_cli {
 	bool no_daemon, usage; /* why the command failed: exit status 3, 2 */
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
-			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench;
+			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
+			*max_bytes;
 		bool json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
 		int64_t k, seed, folds, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
@@ -239,6 +240,8 @@ int mm_place_labels(
 int mm_term_map(const struct mm_view *v, const struct mm_term *t, int width, int height, bool labels, FILE *out,
 	struct mm_err *err) MM_MUST_CHECK;
 int mm_svg_map(const struct mm_view *v, const char *title, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+/* out_dendro.c: the reply of `cluster` as a tree of joins */
+int mm_svg_dendrogram(const json_t *cluster, const char *title, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
 void mm_xml_put(struct mm_buf *b, const char *s); /* escaped; what XML cannot hold becomes U+FFFD */
 
 /* ---- texts_build.c: files into chunks ---- */

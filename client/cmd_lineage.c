@@ -54,7 +54,7 @@ int mm_run_tree(struct mm_cli *c, struct mm_err *err)
 	static const struct mm_col cols[] = { { "MODEL", false, 0, 16 }, { "", false, 2, 0 },
 		{ "KL BITS/BYTE", true, 1, 0 }, { "", false, 3, 12 } };
 	json_t *b;
-	if (mm_cli_ask(c, "tree", NULL, &b, err))
+	if (mm_cli_ask(c, "tree", c->o.domain ? json_pack("{s:s}", "domain", c->o.domain) : NULL, &b, err))
 		return -1;
 	if (!b)
 		return 0;
@@ -74,24 +74,25 @@ int mm_run_tree(struct mm_cli *c, struct mm_err *err)
 
 /* ---- cluster ---- */
 
-int mm_run_cluster(struct mm_cli *c, struct mm_err *err)
+static int write_svg(const struct mm_cli *c, const json_t *reply, struct mm_err *err)
 {
-	json_t *b, *o, *m, *args = json_object();
+	struct mm_buf b = { 0 };
+	int rc = mm_svg_dendrogram(reply, c->o.title ? c->o.title : "Language models by likeness", &b, err);
+	if (!rc && !strcmp(c->o.svg, "-"))
+		rc = fwrite(b.data, 1, b.len, c->out) == b.len ? 0 : mm_fail(err, MM_EIO, "cannot write the output");
+	else if (!rc)
+		rc = mm_file_write(c->o.svg, b.data, b.len, err);
+	if (!rc && strcmp(c->o.svg, "-") != 0)
+		mm_say(c, "%s: written", c->o.svg);
+	mm_buf_fini(&b);
+	return rc;
+}
+
+static void print_clusters(const struct mm_cli *c, const json_t *b)
+{
+	json_t *o, *m;
 	size_t i, j;
 	char clean[4096];
-	if (c->o.n)
-		json_object_set_new(args, "n", json_integer(c->o.n));
-	if (c->o.linkage)
-		json_object_set_new(args, "linkage", json_string(c->o.linkage));
-	if (mm_cli_ask(c, "cluster", args, &b, err))
-		return -1;
-	if (!b)
-		return 0;
-	if (c->o.newick) {
-		fprintf(c->out, "%s\n", mm_str(b, "newick"));
-		json_decref(b);
-		return 0;
-	}
 	fprintf(c->out, "%lld clusters, mean silhouette %.2f\n", (long long)mm_int(b, "n", 0),
 		mm_num(b, "silhouette", 0));
 	json_array_foreach (json_object_get(b, "clusters"), i, o) {
@@ -104,8 +105,29 @@ int mm_run_cluster(struct mm_cli *c, struct mm_err *err)
 			fprintf(c->out, "  %s\n", clean);
 		}
 	}
+}
+
+int mm_run_cluster(struct mm_cli *c, struct mm_err *err)
+{
+	json_t *b, *args = json_object();
+	if (c->o.n)
+		json_object_set_new(args, "n", json_integer(c->o.n));
+	if (c->o.linkage)
+		json_object_set_new(args, "linkage", json_string(c->o.linkage));
+	if (c->o.domain)
+		json_object_set_new(args, "domain", json_string(c->o.domain));
+	if (mm_cli_call(c, "cluster", args, &b, err))
+		return -1;
+	int rc = c->o.svg ? write_svg(c, b, err) : 0;
+	bool shown = c->o.svg && !strcmp(c->o.svg, "-");
+	if (!rc && c->o.json)
+		rc = mm_json_print(b, &c->term, c->out, err);
+	else if (!rc && c->o.newick)
+		fprintf(c->out, "%s\n", mm_str(b, "newick"));
+	else if (!rc && !shown)
+		print_clusters(c, b);
 	json_decref(b);
-	return 0;
+	return rc;
 }
 
 /* ---- trajectory ---- */

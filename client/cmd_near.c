@@ -40,8 +40,17 @@ static int filters(const struct mm_cli *c, json_t *args, struct mm_err *err)
 	double n = 0;
 	if (c->o.family)
 		json_object_set_new(args, "family", json_string(c->o.family));
+	if (c->o.dtype)
+		json_object_set_new(args, "dtype", json_string(c->o.dtype));
+	if (c->o.domain)
+		json_object_set_new(args, "domain", json_string(c->o.domain));
 	if (c->o.smaller)
 		json_object_set_new(args, "smaller", json_true());
+	uint64_t bytes = 0;
+	if (c->o.max_bytes && mm_parse_size(c->o.max_bytes, &bytes, err))
+		return mm_wrap(err, "--max-bytes");
+	if (c->o.max_bytes)
+		json_object_set_new(args, "max_bytes", json_real((double)bytes));
 	if (!c->o.max_params)
 		return 0;
 	if (count_of(c->o.max_params, &n, err))
@@ -54,7 +63,8 @@ int mm_run_near(struct mm_cli *c, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "", true, 5, 0 }, { "MODEL", false, 0, 16 },
 		{ "KL BITS/BYTE", true, 0, 0 }, { "", false, 3, 0 }, { "KL NATS/TEXT", true, 1, 0 },
-		{ "FAMILY", false, 2, 0 }, { "PARAMS", true, 4, 0 } };
+		{ "FAMILY", false, 2, 0 }, { "PARAMS", true, 4, 0 }, { "SIZE B", true, 6, 0 },
+		{ "TYPE", false, 7, 0 } };
 	json_t *b, *args = json_pack("{s:s}", "name", c->word[0]), *o;
 	char bar[4 * BAR + 1], cell[MM_CELL], kl[2 * MM_CELL], clean[4096];
 	size_t i;
@@ -84,15 +94,22 @@ int mm_run_near(struct mm_cli *c, struct mm_err *err)
 		mm_table_put(t, MM_CYAN, "%s", bar);
 		mm_table_put(t, MM_PLAIN, "%s", mm_fmt_num(json_object_get(o, "kl_nats_per_text"), cell));
 		mm_table_put(t, MM_DIM, "%s", mm_str(o, "family"));
-		mm_table_put(t, MM_DIM, "%s", mm_fmt_count(json_object_get(o, "params"), cell));
+		mm_table_put(t, MM_DIM, "%s",
+			mm_int(o, "params", 0) ? mm_fmt_count(json_object_get(o, "params"), cell) : "");
+		mm_table_put(t, MM_DIM, "%s", mm_fmt_bytes(json_object_get(o, "bytes"), cell));
+		mm_table_put(t, MM_DIM, "%s", mm_str(o, "dtype"));
 	}
 	mm_term_clean(&c->term, mm_str(b, "model"), clean, sizeof clean);
-	fprintf(c->out, "Nearest to %s%s%s:\n", mm_term_on(&c->term, MM_BOLD), clean, mm_term_off(&c->term, MM_BOLD));
+	fprintf(c->out, "Nearest to %s%s%s%s%s:\n", mm_term_on(&c->term, MM_BOLD), clean,
+		mm_term_off(&c->term, MM_BOLD), c->o.domain ? " on texts of " : "",
+		c->o.domain ? mm_str(b, "domain") : "");
 	int rc = 0;
 	if (mm_table_rows(t))
 		rc = mm_table_print(t, &c->term, c->out, err);
 	else
-		fputs("  no other model is on the map yet\n", c->out);
+		fputs(mm_int(b, "of", 0) ? "  none of the other models is as you ask\n"
+					 : "  no other model is on the map yet\n",
+			c->out);
 	mm_table_free(t);
 	json_decref(b);
 	return rc;
@@ -137,16 +154,19 @@ int mm_run_dist(struct mm_cli *c, struct mm_err *err)
 {
 	json_t *b;
 	char x[2048], y[2048], kl[2 * MM_CELL], nats[MM_CELL], iv[3 * MM_CELL];
-	if (mm_cli_ask(c, "dist", json_pack("{s:s, s:s}", "a", c->word[0], "b", c->word[1]), &b, err))
+	json_t *args = json_pack("{s:s, s:s}", "a", c->word[0], "b", c->word[1]);
+	if (c->o.domain)
+		json_object_set_new(args, "domain", json_string(c->o.domain));
+	if (mm_cli_ask(c, "dist", args, &b, err))
 		return -1;
 	if (!b)
 		return 0;
 	mm_term_clean(&c->term, mm_str(b, "a"), x, sizeof x);
 	mm_term_clean(&c->term, mm_str(b, "b"), y, sizeof y);
-	fprintf(c->out, "%s %s %s: %s%s%s bits per byte, %s nats per text (Kullback-Leibler)\n", x,
-		mm_glyph(&c->term, "\xE2\x86\x94", "<->"), y, mm_term_on(&c->term, MM_BOLD),
-		with_error(c, b, kl, sizeof kl), mm_term_off(&c->term, MM_BOLD),
-		mm_fmt_num(json_object_get(b, "kl_nats_per_text"), nats));
+	fprintf(c->out, "%s %s %s%s%s: %s%s%s bits per byte, %s nats per text (Kullback-Leibler)\n", x,
+		mm_glyph(&c->term, "\xE2\x86\x94", "<->"), y, c->o.domain ? " on texts of " : "",
+		c->o.domain ? mm_str(b, "domain") : "", mm_term_on(&c->term, MM_BOLD), with_error(c, b, kl, sizeof kl),
+		mm_term_off(&c->term, MM_BOLD), mm_fmt_num(json_object_get(b, "kl_nats_per_text"), nats));
 	if (*interval(b, iv, sizeof iv))
 		fprintf(c->out, "95 %% interval over texts: %s bits per byte\n", iv);
 	int rc = domains(c, json_object_get(b, "domains"), err);

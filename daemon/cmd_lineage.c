@@ -80,21 +80,69 @@ static int best_number(const struct mm_merge *m, const struct mm_tri *t, uint32_
 	return 0;
 }
 
-/* A cluster is called after its middle: the member with the least sum of distances to the others. */
-static const char *name_of(const struct mm_inquiry *q, const struct mm_tri *t, const uint32_t *label, uint32_t c)
+/* The middle of a cluster: the member with the least sum of distances to the others. */
+static size_t middle_of(const struct mm_tri *t, const uint32_t *label, uint32_t c)
 {
 	double least = INFINITY;
-	const char *name = "";
-	for (size_t i = 0; i < q->k; i++) {
+	size_t middle = 0;
+	for (size_t i = 0; i < t->k; i++) {
 		double sum = 0;
-		for (size_t j = 0; label[i] == c && j < q->k; j++)
+		for (size_t j = 0; label[i] == c && j < t->k; j++)
 			sum += label[j] == c ? sqrt(mm_tri_get(t, i, j)) : 0;
 		if (label[i] == c && sum < least) {
 			least = sum;
-			name = q->who[i].name;
+			middle = i;
 		}
 	}
-	return name;
+	return middle;
+}
+
+static bool ends_part(char c)
+{
+	return c == 0 || strchr("-/_.@ ", c) != NULL;
+}
+
+/* A cluster is called by what the names of two thirds of its members begin with, as far as that is also the beginning
+ * of its middle's name ("llama-a" of llama-a-code, llama-a-docs, ...), else by its middle. Returns the length to take.
+ */
+static size_t shared_name(const struct mm_inquiry *q, const uint32_t *label, uint32_t c, const char *middle)
+{
+	for (size_t len = strlen(middle); len > 0; len--) {
+		size_t n = 0, with = 0;
+		if (!ends_part(middle[len]) || ends_part(middle[len - 1]))
+			continue;
+		for (size_t i = 0; i < q->k; i++) {
+			if (label[i] != c)
+				continue;
+			n++;
+			with += strncmp(q->who[i].name, middle, len) == 0 && ends_part(q->who[i].name[len]);
+		}
+		if (3 * with >= 2 * n)
+			return len;
+	}
+	return strlen(middle);
+}
+
+/* Clusters of one name are told apart by their middles. */
+static void apart(json_t *list)
+{
+	size_t i, j;
+	json_t *a, *b;
+	json_array_foreach (list, i, a) {
+		bool twice = false;
+		const char *name = json_string_value(json_object_get(a, "name"));
+		const char *middle = json_string_value(json_object_get(a, "middle"));
+		json_array_foreach (list, j, b)
+			twice = twice || (i != j && json_equal(json_object_get(a, "name"), json_object_get(b, "name")));
+		if (name && middle && twice)
+			json_object_set_new(a, "own", json_sprintf("%s (%s)", name, middle));
+	}
+	json_array_foreach (list, i, a) {
+		json_t *own = json_object_get(a, "own");
+		if (own)
+			json_object_set(a, "name", own);
+		json_object_del(a, "own");
+	}
 }
 
 static json_t *clusters_json(
@@ -109,10 +157,13 @@ static json_t *clusters_json(
 				json_array_append_new(members, json_string(q->who[i].name));
 				sum += each[i];
 			}
+		const char *middle = q->who[middle_of(t, label, c)].name;
 		json_array_append_new(
-			list, json_pack("{s:s, s:f, s:o}", "name", name_of(q, t, label, c), "silhouette",
+			list, json_pack("{s:s%, s:s, s:f, s:o}", "name", middle, shared_name(q, label, c, middle),
+				      "middle", middle, "silhouette",
 				      sum / (double)MM_MAX(json_array_size(members), (size_t)1), "members", members));
 	}
+	apart(list);
 	return list;
 }
 
@@ -131,6 +182,14 @@ static json_t *models_json(const struct mm_inquiry *q)
 	json_t *list = json_array();
 	for (size_t i = 0; list && i < q->k; i++)
 		json_array_append_new(list, json_string(q->who[i].name));
+	return list;
+}
+
+static json_t *reals_json(const double *v, size_t n)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; list && i < n; i++)
+		json_array_append_new(list, json_real(v[i]));
 	return list;
 }
 
@@ -157,9 +216,9 @@ static int answer_cluster(struct mm_inquiry *q, const struct mm_mat *m, const st
 		mm_cluster_cut(tree, q->k, n, label, err) == 0 &&
 		mm_cluster_silhouette(t, label, each, &mean, err) == 0 &&
 		mm_cluster_newick(tree, q->k, name, &newick, err) == 0) {
-		q->body = json_pack("{s:I, s:f, s:o, s:s, s:o, s:o}", "n", (json_int_t)n, "silhouette", mean,
+		q->body = json_pack("{s:I, s:f, s:o, s:s, s:o, s:o, s:o}", "n", (json_int_t)n, "silhouette", mean,
 			"clusters", clusters_json(q, t, label, each, n), "newick", (const char *)newick.data, "models",
-			models_json(q), "merges", merges_json(tree, q->k));
+			models_json(q), "silhouettes", reals_json(each, q->k), "merges", merges_json(tree, q->k));
 		rc = q->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 	}
 	mm_buf_fini(&newick);

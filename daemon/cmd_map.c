@@ -1,4 +1,4 @@
-/* cmd_map.c: what clients ask of the map: near, dist, map, refit, epochs.
+/* cmd_map.c: what clients ask of the map: map, refit, epochs.
  *
  * Every answer that holds a distance carries the epoch and its clip threshold, the only thing of an epoch that a
  * distance depends on. All of these read what is in memory (old epochs: the store); none waits for a refit. */
@@ -7,10 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-#define NEAR_DEFAULT 10
-
 /* {"epoch", "clip"}; no threshold (before the first epoch, or clip: 0): null. */
-static json_t *with_epoch(const struct mm_daemon *d, json_t *o)
+json_t *mm_with_epoch(const struct mm_daemon *d, json_t *o)
 {
 	double clip = mm_map_clip(d);
 	if (!o)
@@ -20,7 +18,7 @@ static json_t *with_epoch(const struct mm_daemon *d, json_t *o)
 	return o;
 }
 
-static int body_of(struct mm_reply *reply, json_t *o, struct mm_err *err)
+int mm_reply_body(struct mm_reply *reply, json_t *o, struct mm_err *err)
 {
 	reply->body = o;
 	return o ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
@@ -42,168 +40,6 @@ const struct mm_place *mm_map_place_arg(
 			: e->rec.reason ? e->rec.reason
 					: "it has not been scored yet");
 	return p;
-}
-
-static void set_kl(json_t *o, double two_kl, double mean_bytes)
-{
-	json_object_set_new(o, "kl_bits_per_byte", json_real(mm_kl_bits_per_byte(two_kl, mean_bytes)));
-	json_object_set_new(o, "kl_nats_per_text", json_real(two_kl / 2));
-}
-
-static void set_str(json_t *o, const char *key, const char *s)
-{
-	if (s)
-		json_object_set_new(o, key, json_string(s));
-}
-
-static json_t *neighbour_json(const struct mm_daemon *d, const struct mm_place *p, double two_kl)
-{
-	const struct mm_model_rec *r = &p->e->rec;
-	json_t *o = json_pack("{s:s}", "name", r->name);
-	if (!o)
-		return NULL;
-	set_kl(o, two_kl, d->texts.mean_bytes);
-	set_str(o, "family", r->family);
-	set_str(o, "dtype", r->dtype);
-	json_object_set_new(o, "params", json_integer((json_int_t)r->params));
-	json_object_set_new(o, "bytes", json_integer((json_int_t)r->bytes));
-	if (r->gone)
-		json_object_set_new(o, "gone", json_true());
-	return o;
-}
-
-/* Copies lie at the same distance: by name, so that the order of arrival does not show. */
-struct hit {
-	const struct mm_place *p;
-	double two_kl;
-};
-
-static int cmp_hit(const void *a, const void *b)
-{
-	const struct hit *x = a, *y = b;
-	if (x->two_kl != y->two_kl)
-		return x->two_kl < y->two_kl ? -1 : 1;
-	return strcmp(x->p->e->rec.name, y->p->e->rec.name);
-}
-
-/* What a neighbour must be besides near. */
-struct filter {
-	const char *family;
-	double max_params;
-	bool smaller;
-};
-
-static int filter_of(const json_t *args, struct filter *f, struct mm_err *err)
-{
-	*f = (struct filter){ .max_params = INFINITY };
-	return mm_json_get_str(args, "family", &f->family, err) ||
-			       mm_json_get_double(args, "max_params", &f->max_params, err) ||
-			       mm_json_get_bool(args, "smaller", &f->smaller, err)
-		       ? -1
-		       : 0;
-}
-
-static bool passes(const struct filter *f, const struct mm_model_rec *r, const struct mm_model_rec *of)
-{
-	return (!f->family || (r->family && strcmp(r->family, f->family) == 0)) && (double)r->params <= f->max_params &&
-	       (!f->smaller || r->params < of->params);
-}
-
-/* The `want` nearest live members of p, [want]; returns how many. A few more are looked at, for ties at the end. */
-static size_t nearest_of(const struct mm_daemon *d, const struct mm_place *p, const struct filter *f, size_t want,
-	double *dist, struct mm_near *near, struct hit *hit)
-{
-	const struct mm_chart *m = d->map;
-	mm_map_distances(d, p, dist);
-	for (size_t i = 0; i < m->n; i++) /* those that are not asked for, or left the map, are the farthest */
-		if (!mm_map_live(d, m->member[i]) || !passes(f, &m->member[i]->e->rec, &p->e->rec))
-			dist[i] = INFINITY;
-	size_t n = mm_knn_row(dist, m->n, p->at, MM_MIN(want + 16, m->n), near), k = 0;
-	for (size_t i = 0; i < n; i++)
-		if (isfinite(near[i].d))
-			hit[k++] = (struct hit){ m->member[near[i].i], dist[near[i].i] };
-	qsort(hit, k, sizeof(*hit), cmp_hit);
-	return MM_MIN(k, want);
-}
-
-int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
-{
-	const struct mm_chart *m = d->map;
-	int64_t k = NEAR_DEFAULT;
-	const struct mm_place *p = mm_map_place_arg(d, args, "name", err);
-	struct filter f;
-	if (!p || mm_json_get_i64(args, "k", 1, 1000000, &k, err) || filter_of(args, &f, err))
-		return -1;
-	double *dist = mm_calloc(m->n, sizeof(*dist), err);
-	struct mm_near *near = dist ? mm_calloc(m->n, sizeof(*near), err) : NULL;
-	struct hit *hit = near ? mm_calloc(m->n, sizeof(*hit), err) : NULL;
-	json_t *list = hit ? json_array() : NULL;
-	size_t n = list ? nearest_of(d, p, &f, (size_t)k, dist, near, hit) : 0;
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, neighbour_json(d, hit[i].p, hit[i].two_kl));
-	mm_free(hit);
-	mm_free(near);
-	mm_free(dist);
-	if (!list)
-		return mm_fail(err, MM_ENOMEM, "out of memory");
-	return body_of(reply, with_epoch(d, json_pack("{s:s, s:o}", "model", p->e->rec.name, "neighbours", list)), err);
-}
-
-/* kl_ in both units, with standard error and 95 % interval. */
-static void set_interval(json_t *o, const struct mm_interval *v, double mean_bytes)
-{
-	set_kl(o, v->value, mean_bytes);
-	json_object_set_new(o, "stderr_bits_per_byte", json_real(mm_kl_bits_per_byte(v->stderr_, mean_bytes)));
-	json_object_set_new(o, "interval_bits_per_byte",
-		json_pack("[f, f]", mm_kl_bits_per_byte(v->lo, mean_bytes), mm_kl_bits_per_byte(v->hi, mean_bytes)));
-	json_object_set_new(o, "stderr_nats_per_text", json_real(v->stderr_ / 2));
-	json_object_set_new(o, "interval_nats_per_text", json_pack("[f, f]", v->lo / 2, v->hi / 2));
-}
-
-static double mean_bytes_of(const struct mm_daemon *d, size_t domain)
-{
-	const struct mm_chart *m = d->map;
-	size_t from = m->domain_start[domain], to = m->domain_start[domain + 1];
-	double sum = 0;
-	for (size_t s = from; s < to; s++)
-		sum += (double)d->texts.len[m->by_domain[s]];
-	return to > from ? sum / (double)(to - from) : 0;
-}
-
-static json_t *domains_json(const struct mm_daemon *d, const struct mm_interval *v)
-{
-	const struct mm_chart *m = d->map;
-	json_t *list = json_array();
-	for (size_t c = 0; list && c < d->texts.n_domain; c++) {
-		json_t *o = json_pack("{s:s, s:I}", "domain", d->texts.domain_name[c], "texts",
-			(json_int_t)(m->domain_start[c + 1] - m->domain_start[c]));
-		if (o)
-			set_interval(o, &v[c], mean_bytes_of(d, c));
-		json_array_append_new(list, o);
-	}
-	return list;
-}
-
-int mm_cmd_dist(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
-{
-	const struct mm_chart *m = d->map;
-	size_t n_dom = d->texts.n_domain;
-	const struct mm_place *a = mm_map_place_arg(d, args, "a", err),
-			      *b = a ? mm_map_place_arg(d, args, "b", err) : NULL;
-	struct mm_interval *v = b ? mm_calloc(n_dom + 1, sizeof(*v), err) : NULL;
-	if (!v || mm_boot_parts(&m->boot, mm_map_vec(d, a->e), mm_map_vec(d, b->e), mm_map_clip(d), m->by_domain,
-			  m->domain_start, n_dom, v, err)) {
-		mm_free(v);
-		return -1;
-	}
-	json_t *o = json_pack(
-		"{s:s, s:s, s:I}", "a", a->e->rec.name, "b", b->e->rec.name, "resamples", (json_int_t)m->boot.n_draw);
-	if (o) {
-		set_interval(o, &v[n_dom], d->texts.mean_bytes);
-		json_object_set_new(o, "domains", domains_json(d, v));
-	}
-	mm_free(v);
-	return body_of(reply, with_epoch(d, o), err);
 }
 
 /* ---- map, epochs, refit ---- */
@@ -262,7 +98,7 @@ static int old_map(struct mm_daemon *d, uint64_t epoch, int method, struct mm_re
 	set_method(info, method);
 	if (list)
 		json_object_set_new(info, "points", list);
-	return body_of(reply, info, err);
+	return mm_reply_body(reply, info, err);
 }
 
 static int epoch_arg(const struct mm_daemon *d, const json_t *args, int64_t *epoch, struct mm_err *err)
@@ -297,13 +133,13 @@ int mm_cmd_map(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, 
 		json_object_set_new(o, "points", list);
 	else
 		json_decref(list);
-	return body_of(reply, with_epoch(d, o), err);
+	return mm_reply_body(reply, mm_with_epoch(d, o), err);
 }
 
 int mm_cmd_epochs(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
 	(void)args;
-	return body_of(reply,
+	return mm_reply_body(reply,
 		json_pack("{s:I, s:O, s:b}", "epoch", (json_int_t)mm_map_epoch(d), "epochs", d->map->epochs,
 			"refitting", d->map->refit_running),
 		err);

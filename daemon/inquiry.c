@@ -48,7 +48,11 @@ int mm_domain_arg(const struct mm_daemon *d, const json_t *args, size_t *domain,
 	if (mm_json_get_str(args, "domain", &name, err))
 		return -1;
 	if (!name)
-		return 0;
+		return d->texts.n >= 2
+			       ? 0
+			       : mm_fail(err, MM_EINVAL,
+					 "the text set has one text: a distance is the variance of a difference over "
+					 "texts, and needs at least two");
 	for (size_t c = 0; c < d->texts.n_domain; c++)
 		if (strcmp(d->texts.domain_name[c], name) == 0)
 			*domain = c;

@@ -116,6 +116,9 @@ void mm_map_isolation(struct mm_daemon *d, const struct mm_place *fresh);
 json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p, int method);
 
 /* ---- cmd_map.c ---- */
+/* Adds "epoch" and "clip" (null: no threshold); takes o, which may be NULL. */
+json_t *mm_with_epoch(const struct mm_daemon *d, json_t *o);
+int mm_reply_body(struct mm_reply *reply, json_t *o, struct mm_err *err) MM_MUST_CHECK; /* takes o; NULL: no memory */
 /* args' `key` names a model: its place; why it is not on the map is the error. */
 const struct mm_place *mm_map_place_arg(
 	const struct mm_daemon *d, const json_t *args, const char *key, struct mm_err *err);

@@ -287,9 +287,53 @@ static int utf8_locale(void **state)
 	return !setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+/* A picture of the hierarchy: one line a join, one mark a model, hostile names; a reply that is no tree is refused. */
+static void test_dendrogram(void **state)
+{
+	(void)state;
+	struct mm_err err = { 0 };
+	struct mm_buf b = { 0 };
+	json_t *o =
+		json_pack("{s:i, s:f, s:[s, s, s, s], s:[[i, i, f], [i, i, f], [i, i, f]], s:[{s:s, s:[s, s]}, {s:s, "
+			  "s:[s, s]}]}",
+			"n", 2, "silhouette", 0.5, "models", "a", "<b&>", "c", "d", "merges", 0, 1, 1.0, 2, 3, 2.5, 4,
+			5, 7.0, "clusters", "name", "a", "members", "a", "<b&>", "name", "c", "members", "c", "d");
+	assert_int_equal(mm_svg_dendrogram(o, "T<", &b, &err), 0);
+	size_t paths = 0, marks = 0;
+	for (const char *p = (char *)b.data; (p = strstr(p, "<path")); p++)
+		paths++;
+	for (const char *p = (char *)b.data; (p = strstr(p, "<circle")); p++)
+		marks++;
+	assert_true(paths == 3 && marks == 4);
+	assert_non_null(strstr((char *)b.data, "&#60;b&#38;&#62;"));
+	assert_null(strstr((char *)b.data, "<b&>"));
+	mm_buf_fini(&b);
+	json_decref(o);
+	o = json_pack("{s:[s], s:[], s:[]}", "models", "alone", "merges", "clusters");
+	assert_int_equal(mm_svg_dendrogram(o, "T", &b, &err), 0);
+	assert_null(strstr((char *)b.data, "nan"));
+	mm_buf_fini(&b);
+	json_decref(o);
+	static const char *const bad[] = { "{}", "{\"models\":[\"a\",\"b\"],\"merges\":[]}",
+		"{\"models\":[\"a\",\"b\"],\"merges\":[[0,0,1]]}", "{\"models\":[\"a\",\"b\"],\"merges\":[[0,2,1]]}",
+		"{\"models\":[\"a\",\"b\"],\"merges\":[[-1,1,1]]}", "{\"models\":[\"a\",\"b\"],\"merges\":[[0,1,-1]]}",
+		"{\"models\":[\"a\",\"b\",\"c\"],\"merges\":[[0,1,1],[0,1,2]]}",
+		"{\"models\":[\"a\",\"b\",\"c\"],\"merges\":[[0,1,1],[3,1,2]]}" };
+	for (size_t i = 0; i < MM_COUNT(bad); i++) {
+		o = json_loads(bad[i], 0, NULL);
+		assert_non_null(o);
+		if (!mm_svg_dendrogram(o, "T", &b, &err))
+			fail_msg("drawn: %s", bad[i]);
+		assert_int_equal(err.code, MM_EFORMAT);
+		mm_buf_fini(&b);
+		json_decref(o);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_dendrogram),
 		cmocka_unit_test(test_view),
 		cmocka_unit_test(test_few),
 		cmocka_unit_test(test_labels),
