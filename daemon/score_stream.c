@@ -45,9 +45,18 @@ static int put_array(
 	return mm_frame_put_array(s->out, &a, err);
 }
 
-static int put_arrays(struct stream *s, const struct mm_model *m, const struct mm_score_result *r, struct mm_err *err)
+static int put_hash(struct stream *s, const char *name, struct mm_hash h, struct mm_err *err)
+{
+	return put_array(s, name, MM_A_U8, sizeof(h), &h, err);
+}
+
+static int put_arrays(struct stream *s, const struct mm_model *m, const struct mm_tok *tok,
+	const struct mm_score_result *r, struct mm_err *err)
 {
 	static float sample[MM_WEIGHT_SAMPLE];
+	struct mm_hash config;
+	if (mm_fingerprint_config(mm_model_ckpt(m), &config, err))
+		return -1;
 	float *ll = mm_calloc(r->n, sizeof(float), err);
 	if (!ll)
 		return -1;
@@ -56,6 +65,9 @@ static int put_arrays(struct stream *s, const struct mm_model *m, const struct m
 	int rc = mm_weight_sample(mm_model_ckpt(m), sample, err) || put_array(s, "loglik", MM_A_F32, r->n, ll, err) ||
 		 put_array(s, "n_tokens", MM_A_U32, r->n, r->n_token, err) ||
 		 put_array(s, "cut", MM_A_U8, r->n, r->cut, err) ||
+		 put_array(s, "mink20", MM_A_F32, r->n, r->mink20, err) ||
+		 put_array(s, "unigram", MM_A_F32, r->n, r->unigram, err) ||
+		 put_hash(s, "tokenizer_hash", mm_tok_hash(tok), err) || put_hash(s, "config_hash", config, err) ||
 		 put_array(s, "weight_sample", MM_A_F32, MM_WEIGHT_SAMPLE, sample, err);
 	mm_free(ll);
 	return rc ? -1 : 0;
@@ -144,7 +156,7 @@ static int job(struct stream *s, struct mm_err *err)
 		changed(o, probe, err))
 		goto out;
 	r.seconds_load = load;
-	if (put_arrays(s, m, &r, err))
+	if (put_arrays(s, m, tok, &r, err))
 		goto out;
 	meta = metadata(o, m, tok, &texts, &r, probe);
 	if (!meta) {

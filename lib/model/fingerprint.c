@@ -310,6 +310,18 @@ out:
 	return rc;
 }
 
+int mm_fingerprint_config(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err)
+{
+	struct mm_hasher *h = mm_hasher_new(err);
+	if (!h)
+		return -1;
+	int rc = put_json(h, ck->config, ck->container == MM_CONTAINER_GGUF, err) ||
+		 (ck->lora && put_json(h, ck->lora->config, false, err));
+	*out = mm_hasher_get(h);
+	mm_hasher_free(h);
+	return rc ? -1 : 0;
+}
+
 int mm_fingerprint_quick(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err)
 {
 	return fingerprint(ck, false, out, err);

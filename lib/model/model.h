@@ -142,6 +142,8 @@ struct mm_score_result { /* zero-initialise; free with mm_score_result_fini */
 	double *loglik;	   /* [n] nats, natural logarithm, summed over the scored tokens in double */
 	uint32_t *n_token; /* [n] scored tokens */
 	uint8_t *cut;	   /* [n] 1: longer than the context, scored up to there */
+	float *mink20;	   /* [n] nats: mean of the 20 % least likely tokens */
+	float *unigram;	   /* [n] nats: log-likelihood by the frequencies of the tokens in all the texts */
 	size_t n_cut;
 	uint64_t n_token_total;
 	double seconds_load, seconds_tokenize, seconds_score;
@@ -177,6 +179,8 @@ int mm_fingerprint_full(
 	const char *path, const char *search_dir, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
 /* The same of an open checkpoint, through its mapping. */
 int mm_fingerprint_ckpt(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
+/* Of the config alone, without what only says who wrote it. */
+int mm_fingerprint_config(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
 /* Weights at seeded positions that depend on names and shapes only, widened to f32: equal or nearly so when two
  * checkpoints hold the same weights in another dtype or other shards (see fingerprint.c for GGUF). */
 #define MM_WEIGHT_SAMPLE 1024

@@ -12,17 +12,24 @@
 
 struct text_run {
 	struct mm_score_result *out;
+	double *sorted; /* [cap] */
+	size_t cap;
 };
 
 static int take_text(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err)
 {
-	const struct text_run *r = ctx;
+	struct text_run *r = ctx;
+	size_t n = s->n - s->from;
 	double sum = 0;
-	for (size_t t = 0; t < s->n - s->from; t++)
+	for (size_t t = 0; t < n; t++)
 		sum += logprob[t];
 	if (!isfinite(sum))
 		return mm_fail(err, MM_ENONFINITE, "log-likelihood of text %zu is not finite", s->index);
 	r->out->loglik[s->index] = sum;
+	if (mm_grow(&r->sorted, &r->cap, n, sizeof(*r->sorted), err))
+		return -1;
+	memcpy(r->sorted, logprob, n * sizeof(*r->sorted));
+	r->out->mink20[s->index] = (float)mm_sign_mink(r->sorted, n);
 	return 0;
 }
 
@@ -94,7 +101,9 @@ static int result_init(struct mm_score_result *out, size_t n, struct mm_err *err
 	out->loglik = mm_calloc(n, sizeof(*out->loglik), err);
 	out->n_token = out->loglik ? mm_calloc(n, sizeof(*out->n_token), err) : NULL;
 	out->cut = out->n_token ? mm_calloc(n, sizeof(*out->cut), err) : NULL;
-	return out->cut ? 0 : -1;
+	out->mink20 = out->cut ? mm_calloc(n, sizeof(*out->mink20), err) : NULL;
+	out->unigram = out->mink20 ? mm_calloc(n, sizeof(*out->unigram), err) : NULL;
+	return out->unigram ? 0 : -1;
 }
 
 static int score_tokens(struct mm_score_job *j, const struct tokens *t, struct mm_score_result *out, struct mm_err *err)
@@ -116,7 +125,7 @@ static int score_tokens(struct mm_score_job *j, const struct tokens *t, struct m
 		out->n_token_total += n - from;
 		j->seq[j->n_seq++] = (struct mm_score_seq){ t->ids[i].id, n, from, i };
 	}
-	return mm_score_run(j, err);
+	return mm_sign_unigram(j->seq, j->n_seq, j->m->hp.n_vocab, out->unigram, err) ? -1 : mm_score_run(j, err);
 }
 
 static double cpu_seconds(void)
@@ -130,7 +139,7 @@ static double cpu_seconds(void)
 int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts,
 	const struct mm_score_opts *opts, struct mm_score_result *out, struct mm_err *err)
 {
-	struct text_run run = { out };
+	struct text_run run = { .out = out };
 	struct tokens t = { .n = texts->n };
 	struct mm_score_job j = {
 		.m = m, .opts = opts, .n_total = texts->n, .start = mm_monotonic(), .take = take_text, .ctx = &run
@@ -151,6 +160,7 @@ out:
 		mm_free(t.ids[i].id);
 	mm_free(t.ids);
 	mm_free(j.seq);
+	mm_free(run.sorted);
 	if (rc)
 		mm_score_result_fini(out);
 	return rc;
@@ -161,5 +171,7 @@ void mm_score_result_fini(struct mm_score_result *r)
 	mm_free(r->loglik);
 	mm_free(r->n_token);
 	mm_free(r->cut);
+	mm_free(r->mink20);
+	mm_free(r->unigram);
 	memset(r, 0, sizeof(*r));
 }
