@@ -4,6 +4,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset OPENBLAS_CORETYPE
+export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp ${TSAN_OPTIONS:-}" # read in a MODE=tsan build only
 logs=${OUT:-build}/test-logs
 rm -rf "$logs" && mkdir -p "$logs"
 run_one() {
