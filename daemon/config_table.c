@@ -58,7 +58,7 @@ const struct mm_key_row mm_keys[] = {
 	{ "score", "compute", MM_K_WORD, MM_K_RESTART, AT(score.compute), 0, 0, "f32", computes,
 		"Arithmetic: f32 is exact; bf16 is faster on processors that have it; auto uses bf16 for 16-bit "
 		"weights "
-		"where the machine can." },
+		"where the processor is faster in it." },
 	{ "score", "memory", MM_K_SIZE, MM_K_AUTO, AT(score.memory), 0, 0x1p50, "auto", NULL,
 		"Bound on the resident memory of one scorer; of a model that needs more only a layer at a time is "
 		"held. "

@@ -302,6 +302,14 @@ void mm_ckpt_drop(const struct mm_ckpt *ck, const struct mm_tensor *t)
 		madvise(f->map + from, to - from, MADV_DONTNEED);
 }
 
+void mm_ckpt_willneed(const struct mm_ckpt *ck, const struct mm_tensor *t)
+{
+	const struct mm_ckpt_file *f = &ck->file[t->file];
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = t->offset / page * page;
+	if (f->map && t->n_byte)
+		madvise(f->map + from, t->offset + t->n_byte - from, MADV_WILLNEED);
+}
+
 /* ---- closing ---- */
 
 void mm_ckpt_close(struct mm_ckpt *ck)

@@ -66,37 +66,17 @@ static size_t qkv_source(const struct mm_hp *h, size_t i)
 	}
 }
 
-static int qkv_fused(const struct mm_model *m, size_t l, struct mm_lin **out, struct mm_err *err)
-{
-	size_t n = m->hp.dim[MM_D_QKV], d = m->hp.n_embd;
-	float *raw = mm_calloc(n * d, sizeof(float), err), *w = raw ? mm_calloc(n * d, sizeof(float), err) : NULL;
-	float *b = NULL, *sorted = w ? mm_calloc(n, sizeof(float), err) : NULL;
-	int rc = -1;
-	if (!sorted || mm_w_read(m, l, MM_W_QKV, 0, 0, n, raw, err) || mm_w_vec(m, l, MM_W_QKV_B, &b, err))
-		goto out;
-	for (size_t i = 0; i < n; i++) {
-		size_t s = qkv_source(&m->hp, i);
-		memcpy(w + i * d, raw + s * d, d * sizeof(float));
-		if (b)
-			sorted[i] = b[s];
-	}
-	*out = mm_lin_new(n, d, w, b ? sorted : NULL, m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
-	rc = *out ? 0 : -1;
-out:
-	mm_free(raw);
-	mm_free(w);
-	mm_free(b);
-	mm_free(sorted);
-	return rc;
-}
-
 static int attention_load(const struct mm_model *m, size_t l, struct mm_layer *y, struct mm_err *err)
 {
 	const enum mm_slot qkv[] = { MM_W_Q, MM_W_K, MM_W_V, MM_W_COUNT }, qkv_b[] = { MM_W_Q_B, MM_W_K_B, MM_W_V_B };
 	const enum mm_slot o[] = { MM_W_O, MM_W_COUNT }, o_b[] = { MM_W_O_B };
 	if (!m->fam->qkv_tile) {
 		if (mm_w_get(m, l, MM_W_QKV)) {
-			if (qkv_fused(m, l, &y->qkv, err))
+			const enum mm_slot one[] = { MM_W_QKV, MM_W_COUNT }, one_b[] = { MM_W_QKV_B };
+			bool plain = m->hp.qkv != MM_QKV_PER_HEAD && m->hp.qkv != MM_QKV_PER_GROUP &&
+				     m->hp.qkv != MM_QKV_CODEGEN;
+			if (!(y->qkv = mm_w_lin_map(m, l, one, one_b, 0, plain ? NULL : qkv_source,
+				      m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err)))
 				return -1;
 		} else if (!(y->qkv = mm_w_lin(m, l, qkv, qkv_b, 0, err))) {
 			return -1;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define CHUNK	(1u << 20)
+#define MAPPED	((size_t)16 << 20) /* pages of the mapping are given back in pieces of this size */
 #define TOK_MAX ((size_t)256 << 20)
 
 static const char *const noise[] = { "transformers_version", "_name_or_path", "torch_dtype", "dtype", "use_cache",
@@ -254,7 +255,12 @@ static int put_range(struct mm_hasher *h, const struct mm_ckpt *ck, const struct
 	uint64_t n, uint8_t *buf, struct mm_err *err)
 {
 	if (t->data) {
-		mm_hasher_put(h, t->data + from, (size_t)n);
+		for (size_t k; n; n -= k, from += k) {
+			k = (size_t)MM_MIN(n, (uint64_t)MAPPED);
+			mm_hasher_put(h, t->data + from, k);
+			if (n >= MAPPED)
+				mm_ckpt_drop(ck, t);
+		}
 		return 0;
 	}
 	for (size_t k; n; n -= k, from += k) {
@@ -279,6 +285,8 @@ static int put_tensors(struct mm_hasher *h, const struct mm_ckpt *ck, bool full,
 		put_shape(h, t);
 		for (unsigned k = 0; !rc && k < n; k++)
 			rc = put_range(h, ck, t, n > 1 ? mm_sample_at(t->n_byte, len, k, n) : 0, len, buf, err);
+		if (full)
+			mm_ckpt_drop(ck, t);
 	}
 	mm_free(order);
 	mm_free(buf);

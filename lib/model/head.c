@@ -1,16 +1,14 @@
 /* head.c: final norm, output matrix and log-softmax, never more than a piece of the logits at a time.
  *
- * The vocabulary goes in chunks of CHUNK columns, each a packed matrix; for every row a running (maximum, sum) over the
- * chunks and the logit of the wanted token. log p = logit - (max + ln sum), the last step in double. Without residence
- * a chunk is packed, used for all tiles of the batch, and dropped. */
+ * The vocabulary goes in chunks of MM_HEAD_CHUNK columns, each a packed matrix; for every row a running (maximum, sum)
+ * over the chunks and the logit of the wanted token. log p = logit - (max + ln sum), the last step in double. Without
+ * residence a chunk is packed, used for all tiles of the batch, and dropped. */
 #include "model/ckpt_priv.h"
 #include "model/model_priv.h"
 
 #include <math.h>
 #include <omp.h>
 #include <string.h>
-
-#define CHUNK 8192
 
 static enum mm_slot head_slot(const struct mm_model *m)
 {
@@ -19,22 +17,13 @@ static enum mm_slot head_slot(const struct mm_model *m)
 
 static struct mm_lin *chunk_make(const struct mm_model *m, size_t c, struct mm_err *err)
 {
-	enum mm_slot slot = head_slot(m);
-	size_t cols = mm_w_cols(m, MM_GLOBAL, slot), row0 = c * m->head_chunk,
-	       n = MM_MIN(m->head_chunk, m->hp.n_vocab - row0);
-	float *w = mm_calloc(n * cols, sizeof(float), err);
-	struct mm_lin *lin = NULL;
-	if (w && !mm_w_read(m, MM_GLOBAL, slot, 0, row0, n, w, err))
-		lin = mm_lin_new(n, cols, w, m->head_b ? m->head_b + row0 : NULL,
-			m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
-	mm_ckpt_drop(m->ck, mm_w_get(m, MM_GLOBAL, slot));
-	mm_free(w);
-	return lin;
+	size_t row0 = c * m->head_chunk, n = MM_MIN(m->head_chunk, m->hp.n_vocab - row0);
+	return mm_w_lin_part(m, head_slot(m), row0, n, m->head_b ? m->head_b + row0 : NULL, err);
 }
 
 int mm_head_make(struct mm_model *m, struct mm_err *err)
 {
-	m->head_chunk = MM_MIN(m->hp.n_vocab, (size_t)CHUNK);
+	m->head_chunk = MM_MIN(m->hp.n_vocab, (size_t)MM_HEAD_CHUNK);
 	m->n_head_chunk = (m->hp.n_vocab + m->head_chunk - 1) / m->head_chunk;
 	m->head = mm_calloc(m->n_head_chunk, sizeof(struct mm_lin *), err);
 	if (!m->head)

@@ -76,15 +76,19 @@ static bool adds_one(const struct mm_model *m, enum mm_slot slot, const struct m
 	}
 }
 
-static int finite_check(const struct view *v, const float *x, size_t n, struct mm_err *err)
+const uint8_t *mm_w_raw(
+	const struct mm_model *m, size_t l, enum mm_slot slot, size_t e, enum mm_dtype *type, bool *whole)
 {
-	uint32_t bad = 0;
-	for (size_t i = 0; i < n; i++) {
-		uint32_t u;
-		memcpy(&u, x + i, sizeof(u));
-		bad |= (u & 0x7f800000) == 0x7f800000;
-	}
-	return bad ? mm_fail(err, MM_ENONFINITE, "tensor %s has values that are not finite", v->t->name) : 0;
+	struct view v;
+	*whole = false;
+	if (!view_of(m, l, slot, e, &v))
+		return NULL;
+	*whole = v.transposed;
+	*type = v.t->dtype;
+	if (v.transposed || v.row->flags & MM_W_MXFP4 || v.t->overlay || !v.t->data || adds_one(m, slot, v.row) ||
+		mm_dtypes[v.t->dtype].block != 1)
+		return NULL;
+	return v.t->data + v.first * mm_dtypes[v.t->dtype].bytes;
 }
 
 /* Columns row0.. of the stored [cols, rows] become rows. */
@@ -114,8 +118,8 @@ int mm_w_read(const struct mm_model *m, size_t l, enum mm_slot slot, size_t e, s
 			 : mm_ckpt_read(m->ck, v.t, v.first + (uint64_t)row0 * v.cols, n * v.cols, dst, err);
 	if (rc)
 		return mm_wrap(err, "tensor %s", v.t->name);
-	if (finite_check(&v, dst, n * v.cols, err))
-		return -1;
+	if (!mm_f32_finite(dst, n * v.cols))
+		return mm_fail(err, MM_ENONFINITE, "tensor %s has values that are not finite", v.t->name);
 	if (adds_one(m, slot, v.row))
 		for (size_t i = 0; i < n * v.cols; i++)
 			dst[i] += 1;
@@ -151,46 +155,6 @@ int mm_w_vec(const struct mm_model *m, size_t l, enum mm_slot slot, float **out,
 	return 0;
 }
 
-struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias, size_t e,
-	struct mm_err *err)
-{
-	return mm_w_lin_as(m, l, w, bias, e, m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
-}
-
-struct mm_lin *mm_w_lin_as(const struct mm_model *m, size_t l, const enum mm_slot *w, const enum mm_slot *bias,
-	size_t e, enum mm_dtype compute, struct mm_err *err)
-{
-	size_t n_out = 0, n_in = 0, row = 0, n;
-	struct mm_lin *lin = NULL;
-	float *all = NULL, *b = NULL;
-	bool has_bias = false;
-	for (size_t i = 0; w[i] != MM_W_COUNT; i++) {
-		n_out += mm_w_rows(m, l, w[i]);
-		n_in = mm_w_cols(m, l, w[i]);
-		has_bias = has_bias || (bias && mm_w_get(m, l, bias[i]));
-	}
-	if (!mm_mul(n_out, n_in, &n) || n == 0) {
-		mm_fail(err, MM_EINTERNAL, "weight slot %d of layer %zu is absent", (int)w[0], l);
-		return NULL;
-	}
-	all = mm_calloc(n, sizeof(float), err);
-	b = all ? mm_calloc(n_out, sizeof(float), err) : NULL;
-	if (!b)
-		goto out;
-	for (size_t i = 0; w[i] != MM_W_COUNT; i++) {
-		size_t r = mm_w_rows(m, l, w[i]);
-		if (mm_w_read(m, l, w[i], e, 0, r, all + row * n_in, err) ||
-			(bias && mm_w_get(m, l, bias[i]) && mm_w_read(m, l, bias[i], e, 0, r, b + row, err)))
-			goto out;
-		row += r;
-	}
-	lin = mm_lin_new(n_out, n_in, all, has_bias ? b : NULL, compute, err);
-out:
-	mm_free(all);
-	mm_free(b);
-	return lin;
-}
-
 int mm_norm_load(
 	const struct mm_model *m, size_t l, enum mm_slot w, enum mm_slot b, struct mm_norm *n, struct mm_err *err)
 {
@@ -205,13 +169,19 @@ int mm_norm_load(
 
 static int embedding_check(const struct mm_model *m, struct mm_err *err)
 {
+	const struct mm_tensor *t = mm_w_get(m, MM_GLOBAL, MM_W_EMBD);
 	size_t rows = mm_w_rows(m, MM_GLOBAL, MM_W_EMBD), cols = mm_w_cols(m, MM_GLOBAL, MM_W_EMBD);
-	size_t block = MM_MAX((size_t)1, ((size_t)1 << 18) / cols);
+	size_t block = MM_MAX((size_t)1, ((size_t)1 << 18) / cols), read = 0;
 	float *buf = mm_calloc(block * cols, sizeof(float), err);
 	int rc = buf ? 0 : -1;
-	for (size_t r = 0; rc == 0 && r < rows; r += block)
+	for (size_t r = 0; rc == 0 && r < rows; r += block) {
 		rc = mm_w_read(m, MM_GLOBAL, MM_W_EMBD, 0, r, MM_MIN(block, rows - r), buf, err);
-	mm_ckpt_drop(m->ck, mm_w_get(m, MM_GLOBAL, MM_W_EMBD));
+		if ((read += block * cols) >= (size_t)8 << 20) {
+			mm_ckpt_drop(m->ck, t);
+			read = 0;
+		}
+	}
+	mm_ckpt_drop(m->ck, t);
 	mm_free(buf);
 	return rc;
 }
@@ -370,7 +340,7 @@ static int compute_choose(struct mm_model *m, struct mm_err *err)
 	m->compute = MM_COMPUTE_F32;
 	if (m->opts.compute == MM_COMPUTE_BF16 && !mm_lin_can(MM_BF16))
 		return mm_fail(err, MM_EUNSUPPORTED, "bf16 arithmetic is not available on this machine");
-	if (m->opts.compute == MM_COMPUTE_BF16 || (m->opts.compute == MM_COMPUTE_AUTO && half && mm_lin_can(MM_BF16)))
+	if (m->opts.compute == MM_COMPUTE_BF16 || (m->opts.compute == MM_COMPUTE_AUTO && half && mm_lin_bf16_fast()))
 		m->compute = MM_COMPUTE_BF16;
 	snprintf(m->kernel, sizeof(m->kernel), "%s, %s",
 		mm_lin_kernel(m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32), mm_ops_isa());
@@ -382,6 +352,8 @@ struct mm_model *mm_model_open(const char *path, const struct mm_model_opts *opt
 	struct mm_model *m = mm_calloc(1, sizeof(*m), err);
 	if (!m)
 		return NULL;
+	if (!(m->stage = mm_calloc(1, sizeof(*m->stage), err)))
+		goto fail;
 	m->opts = opts ? *opts : (struct mm_model_opts){ .compute = MM_COMPUTE_AUTO };
 	mm_threads_set(m->opts.threads);
 	m->ck = mm_ckpt_open(path, m->opts.search_dir, err);
@@ -394,9 +366,7 @@ struct mm_model *mm_model_open(const char *path, const struct mm_model_opts *opt
 	count_weights(m);
 	if (compute_choose(m, err) || globals_load(m, err))
 		goto fail;
-	/* packed f32 matrices take 4 bytes a weight; a third of the bound is left to activations and the mapping */
-	uint64_t need = m->n_param * (m->compute == MM_COMPUTE_BF16 ? 2 : 4);
-	m->resident = !m->opts.memory || need + need / 8 < m->opts.memory / 3 * 2;
+	mm_memory_plan(m);
 	m->layer = mm_calloc(m->resident ? m->hp.n_layer : 1, sizeof(*m->layer), err);
 	if (!m->layer)
 		goto fail;
@@ -408,6 +378,8 @@ struct mm_model *mm_model_open(const char *path, const struct mm_model_opts *opt
 	}
 	if (mm_head_make(m, err))
 		goto fail;
+	if (m->resident)
+		mm_stage_drop(m);
 	return m;
 fail:
 	mm_model_close(m);
@@ -431,6 +403,9 @@ void mm_model_close(struct mm_model *m)
 	mm_free(m->pos);
 	mm_free(m->alibi);
 	mm_free(m->layer);
+	if (m->stage)
+		mm_stage_drop(m);
+	mm_free(m->stage);
 	mm_bind_fini(&m->bind, m->hp.n_layer);
 	mm_hp_fini(&m->hp);
 	mm_ckpt_close(m->ck);

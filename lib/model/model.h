@@ -48,6 +48,8 @@ const char *mm_ckpt_file(const struct mm_ckpt *ck, size_t i); /* name relative t
 uint64_t mm_ckpt_bytes(const struct mm_ckpt *ck);	      /* of all weight files */
 /* Tells the kernel that the pages of this tensor are not needed any more (layer streaming). */
 void mm_ckpt_drop(const struct mm_ckpt *ck, const struct mm_tensor *t);
+/* Tells it that they will be needed soon: read ahead. */
+void mm_ckpt_willneed(const struct mm_ckpt *ck, const struct mm_tensor *t);
 /* GGUF only (else NULL): typed access to one metadata value, also the long arrays (tokenizer). */
 struct mm_gguf;
 const struct mm_gguf *mm_ckpt_gguf(const struct mm_ckpt *ck);

@@ -477,6 +477,14 @@ void *mm_stage_get(
 	const struct mm_model *m, size_t n, struct mm_err *err) MM_MUST_CHECK; /* valid until the next call */
 void mm_stage_drop(const struct mm_model *m);
 
+/* ---- memory.c ---- */
+
+#define MM_HEAD_CHUNK 8192 /* columns of the head that are packed together; fixed, for the bits depend on it */
+void mm_memory_plan(struct mm_model *m);			 /* bound and resident, once the weights are counted */
+size_t mm_memory_rows(const struct mm_model *m, size_t longest); /* of a batch */
+uint64_t mm_memory_keep(const struct mm_model *m, size_t rows, size_t longest); /* for mm_big_keep */
+uint64_t mm_resident_now(void);
+
 struct mm_norm {
 	enum mm_norm_kind kind;
 	float eps;
@@ -510,8 +518,9 @@ struct mm_model {
 	uint64_t n_param, n_byte;
 	struct mm_layer *layer; /* [n_layer] when resident, else one that is refilled */
 	bool resident;
-	struct mm_stage *stage; /* owned */
-	size_t n_ready;		/* layers loaded so far (resident) */
+	struct mm_stage *stage;					 /* owned */
+	uint64_t bound, n_layer_byte, n_stage_byte, n_base_byte; /* memory.c */
+	size_t n_ready;						 /* layers loaded so far (resident) */
 	struct mm_norm embd_norm, norm;
 	struct mm_lin *embd_in, *embd_out;
 	struct mm_lin **head; /* vocabulary in chunks */
@@ -539,6 +548,9 @@ struct mm_batch {
 	size_t n_tok, n_row, n_seq;
 	uint32_t *id, *pos, *seq; /* [n_row] token, position in its sequence, sequence */
 	size_t *start;		  /* [n_seq + 1] */
+	/* told after each layer how much of the batch is done; non-zero: stop. NULL: nobody asks */
+	int (*tick)(void *ctx, double share, struct mm_err *err);
+	void *tick_ctx;
 };
 struct mm_pass { /* one batch on its way through the layers */
 	const struct mm_model *m;
@@ -602,6 +614,8 @@ struct mm_score_job {
 	size_t n_seq, n_total, n_done_before;
 	uint64_t tokens, tokens_total;
 	double start;
+	size_t done, n_batch; /* texts done; tokens of the batch under way, of which `share` is done */
+	double share, told;
 	/* takes the log-probs of tokens from .. n-1 of one sequence */
 	int (*take)(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err);
 	void *ctx;
@@ -609,7 +623,7 @@ struct mm_score_job {
 /* Sorts the sequences, packs, runs, hands out. Checks ids and lengths first. */
 int mm_score_run(struct mm_score_job *j, struct mm_err *err) MM_MUST_CHECK;
 int mm_score_tell(
-	const struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err) MM_MUST_CHECK; /* progress */
+	struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err) MM_MUST_CHECK; /* progress */
 
 /* ---- signs.c ---- */
 double mm_sign_mink(double *logprob, size_t n); /* [n] put in another order */

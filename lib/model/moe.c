@@ -19,6 +19,8 @@ struct mm_moe {
 	struct mm_lin **gate_up;		      /* [n_expert] of [2 ff, n_embd]; without a gate [ff, n_embd] */
 	struct mm_lin **down;			      /* [n_expert] of [n_embd, ff] */
 	struct mm_lin *s_gate_up, *s_down, *s_router; /* shared expert, its gate [1, n_embd] */
+	const struct mm_model *m;		      /* without residence: experts are packed one by one, when their */
+	size_t layer;				      /* turn comes, from this layer of this model; else NULL */
 };
 
 /* ---- loading ---- */
@@ -47,7 +49,7 @@ out:
 	return lin;
 }
 
-static int expert_load(const struct mm_model *m, size_t l, size_t e, struct mm_moe *x, struct mm_err *err)
+static int expert_load(const struct mm_model *m, size_t l, size_t e, const struct mm_moe *x, struct mm_err *err)
 {
 	const enum mm_slot two[] = { MM_W_EGATE, MM_W_EUP, MM_W_COUNT }, one[] = { MM_W_EGATE_UP, MM_W_COUNT };
 	const enum mm_slot one_b[] = { MM_W_EGATE_UP_B }, two_b[] = { MM_W_EGATE_B, MM_W_EUP_B },
@@ -79,7 +81,9 @@ int mm_moe_load(const struct mm_model *m, size_t l, struct mm_moe **out, struct 
 	if (!x->down || !(x->router = mm_w_lin_as(m, l, router, router_b, 0, MM_F32, err)) ||
 		mm_w_vec(m, l, MM_W_ROUTER_SEL, &x->select, err))
 		return -1;
-	for (size_t e = 0; e < x->n_expert; e++)
+	x->m = m->resident ? NULL : m;
+	x->layer = l;
+	for (size_t e = 0; e < x->n_expert && !x->m; e++)
 		if (expert_load(m, l, e, x, err))
 			return mm_wrap(err, "expert %zu", e);
 	if (mm_w_get(m, l, MM_W_SDOWN) && (!(x->s_gate_up = mm_w_lin(m, l, s_in, NULL, 0, err)) ||
@@ -279,6 +283,32 @@ static void job_run(const struct run *r, const struct job *j, float *work)
 		memcpy(r->res + r->list[j->first + i] * r->d, out + i * r->d, r->d * sizeof(float));
 }
 
+/* Jobs [from, to), all of whose experts are packed. */
+static void jobs_run(const struct run *r, size_t from, size_t to)
+{
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)r->p->n_thread)
+	for (size_t j = from; j < to; j++)
+		job_run(r, &r->job[j], r->p->work[omp_get_thread_num()]);
+}
+
+/* One expert after the other is packed, used, dropped; those without a row are not touched. */
+static int jobs_stream(const struct run *r, struct mm_err *err)
+{
+	const struct mm_moe *x = r->x;
+	for (size_t j = 0, k; j < r->n_job; j = k) {
+		size_t e = r->job[j].expert;
+		for (k = j; k < r->n_job && r->job[k].expert == e;)
+			k++;
+		if (expert_load(x->m, x->layer, e, x, err))
+			return mm_wrap(err, "layer %zu, expert %zu", x->layer, e);
+		jobs_run(r, j, k);
+		mm_lin_free(x->gate_up[e]);
+		mm_lin_free(x->down[e]);
+		x->gate_up[e] = x->down[e] = NULL;
+	}
+	return 0;
+}
+
 static void sum_row(const struct run *r, size_t row)
 {
 	const struct pick *p = r->pick + row * r->k;
@@ -316,11 +346,13 @@ int mm_moe_run(struct mm_pass *p, const struct mm_moe *x, const float *y, float 
 	int rc = -1;
 	if (!(r.pick = mm_calloc(r.n * r.k + 1, sizeof(*r.pick), err)) ||
 		!(r.list = mm_calloc(r.n * r.k + 1, sizeof(*r.list), err)) ||
-		!(r.res = mm_calloc(r.n * r.k * r.d + 1, sizeof(float), err)) || route(&r, err) || jobs_make(&r, err))
+		!(r.res = mm_big_alloc((r.n * r.k * r.d + 1) * sizeof(float), err)) || route(&r, err) ||
+		jobs_make(&r, err))
 		goto out;
-#pragma omp parallel for schedule(dynamic, 1) num_threads((int)p->n_thread)
-	for (size_t j = 0; j < r.n_job; j++)
-		job_run(&r, &r.job[j], p->work[omp_get_thread_num()]);
+	if (!x->m)
+		jobs_run(&r, 0, r.n_job);
+	else if (jobs_stream(&r, err))
+		goto out;
 #pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
 	for (size_t i = 0; i < r.n; i++)
 		sum_row(&r, i);
@@ -334,6 +366,6 @@ out:
 	mm_free(r.pick);
 	mm_free(r.list);
 	mm_free(r.job);
-	mm_free(r.res);
+	mm_big_free(r.res);
 	return rc;
 }

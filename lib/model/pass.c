@@ -73,23 +73,30 @@ static int tables_make(struct mm_pass *p, struct mm_err *err)
 	return 0;
 }
 
+/* [n_row, width], not cleared but for the padding rows, which not every step writes. */
+static float *rows_alloc(const struct mm_batch *b, size_t width, struct mm_err *err)
+{
+	float *x = mm_big_alloc((b->n_row * width + 16) * sizeof(float), err);
+	if (x)
+		memset(x + b->n_tok * width, 0, ((b->n_row - b->n_tok) * width + 16) * sizeof(float));
+	return x;
+}
+
 static int pass_alloc(struct mm_pass *p, struct mm_err *err)
 {
 	const struct mm_hp *h = p->hp;
-	size_t n = p->b->n_row;
 	p->ld_qkv = h->dim[MM_D_QKV];
 	p->n_thread = mm_threads();
 	p->n_work = work_floats(p->m, longest_of(p->b));
-	if (!(p->x = mm_calloc(n * h->n_embd, sizeof(float), err)) ||
-		!(p->qkv = mm_calloc(n * p->ld_qkv + 16, sizeof(float), err)) ||
-		!(p->att = mm_calloc(n * h->dim[MM_D_O] + 16, sizeof(float), err)))
+	if (!(p->x = rows_alloc(p->b, h->n_embd, err)) || !(p->qkv = rows_alloc(p->b, p->ld_qkv, err)) ||
+		!(p->att = rows_alloc(p->b, h->dim[MM_D_O], err)))
 		return -1;
-	if (needs_yz(p->m) && (!(p->y = mm_calloc(n * h->n_embd, sizeof(float), err)) ||
-				      !(p->z = mm_calloc(n * h->n_embd, sizeof(float), err))))
+	if (needs_yz(p->m) &&
+		(!(p->y = rows_alloc(p->b, h->n_embd, err)) || !(p->z = rows_alloc(p->b, h->n_embd, err))))
 		return -1;
 	p->work = mm_calloc(p->n_thread, sizeof(*p->work), err);
 	for (size_t t = 0; p->work && t < p->n_thread; t++)
-		if (!(p->work[t] = mm_calloc(p->n_work, sizeof(float), err)))
+		if (!(p->work[t] = mm_big_alloc(p->n_work * sizeof(float), err)))
 			return -1;
 	return p->work ? tables_make(p, err) : -1;
 }
@@ -97,17 +104,17 @@ static int pass_alloc(struct mm_pass *p, struct mm_err *err)
 static void pass_fini(struct mm_pass *p)
 {
 	for (size_t t = 0; p->work && t < p->n_thread; t++)
-		mm_free(p->work[t]);
+		mm_big_free(p->work[t]);
 	for (size_t i = 0; i < p->n_own; i++)
 		mm_free(p->own[i]);
 	mm_free(p->own);
 	mm_free(p->work);
 	mm_free((void *)p->cs);
-	mm_free(p->x);
-	mm_free(p->qkv);
-	mm_free(p->att);
-	mm_free(p->y);
-	mm_free(p->z);
+	mm_big_free(p->x);
+	mm_big_free(p->qkv);
+	mm_big_free(p->att);
+	mm_big_free(p->y);
+	mm_big_free(p->z);
 	mm_free(p->mix);
 }
 
@@ -131,34 +138,61 @@ static void embed_row(struct mm_pass *p, size_t r)
 static int embed(struct mm_pass *p, struct mm_err *err)
 {
 	const struct mm_model *m = p->m;
-	size_t d = p->hp->n_embd, in = p->hp->n_embd_in;
+	size_t in = p->hp->n_embd_in;
 	const struct mm_tensor *t = mm_w_get(m, MM_GLOBAL, MM_W_EMBD);
 	float *e = m->embd_in ? mm_calloc(p->b->n_row * in, sizeof(float), err) : p->x;
 	int rc = e ? 0 : -1;
-	for (size_t r = 0; rc == 0 && r < p->b->n_row; r++)
+	for (size_t r = 0; rc == 0 && r < p->b->n_row; r++) {
 		rc = mm_ckpt_read(m->ck, t, (uint64_t)p->b->id[r] * in, in, e + r * in, err);
+		if (r % 2048 == 2047) /* a row touches 16 pages: the kernel maps the neighbours too */
+			mm_ckpt_drop(m->ck, t);
+	}
+	mm_ckpt_drop(m->ck, t);
 	if (rc == 0 && m->embd_in)
 		mm_lin_rows(m->embd_in, p->b->n_row, e, p->x);
 	if (m->embd_in)
 		mm_free(e);
-	for (size_t r = 0; rc == 0 && r < p->b->n_row; r++)
+	if (rc)
+		return -1;
+#pragma omp parallel for schedule(static) num_threads((int)p->n_thread)
+	for (size_t r = 0; r < p->b->n_row; r++)
 		embed_row(p, r);
-	(void)d;
-	return rc;
+	return 0;
 }
 
-/* What was packed is not needed in the mapping any more. */
-void mm_layer_drop_pages(const struct mm_model *m, size_t l)
+static void layer_pages(
+	const struct mm_model *m, size_t l, void (*each)(const struct mm_ckpt *, const struct mm_tensor *))
 {
 	for (size_t s = MM_W_GLOBAL_END; s < MM_W_COUNT; s++)
 		for (size_t e = 0; mm_w_get(m, l, (enum mm_slot)s); e++) {
 			const struct mm_tensor *t = mm_w_get_of(m, l, (enum mm_slot)s, e);
 			if (!t)
 				break;
-			mm_ckpt_drop(m->ck, t);
+			each(m->ck, t);
 			if (t == mm_w_get_of(m, l, (enum mm_slot)s, e + 1))
 				break;
 		}
+}
+
+/* What was packed is not needed in the mapping any more. */
+void mm_layer_drop_pages(const struct mm_model *m, size_t l)
+{
+	layer_pages(m, l, mm_ckpt_drop);
+}
+
+/* The layer is packed, used by the whole batch, and emptied; while it is used the kernel reads the next one. */
+static int layer_stream(struct mm_pass *p, size_t l, struct mm_err *err)
+{
+	const struct mm_model *m = p->m;
+	struct mm_layer *y = &m->layer[0];
+	if (mm_layer_load(m, l, y, err))
+		return -1;
+	mm_layer_drop_pages(m, l);
+	if (l + 1 < m->hp.n_layer)
+		layer_pages(m, l + 1, mm_ckpt_willneed);
+	int rc = mm_block_run(p, y, err);
+	mm_layer_free(m, y);
+	return rc;
 }
 
 int mm_pass_run(
@@ -167,16 +201,9 @@ int mm_pass_run(
 	struct mm_pass p = { .m = m, .hp = &m->hp, .b = b };
 	int rc = pass_alloc(&p, err) || embed(&p, err) ? -1 : 0;
 	for (size_t l = 0; rc == 0 && l < m->hp.n_layer; l++) {
-		struct mm_layer *y = &m->layer[m->resident ? l : 0];
-		if (!m->resident && mm_layer_load(m, l, y, err)) {
-			rc = -1;
-			break;
-		}
-		if (!m->resident)
-			mm_layer_drop_pages(m, l);
-		rc = mm_block_run(&p, y, err);
-		if (!m->resident)
-			mm_layer_free(m, y);
+		rc = m->resident ? mm_block_run(&p, &m->layer[l], err) : layer_stream(&p, l, err);
+		if (rc == 0 && b->tick)
+			rc = b->tick(b->tick_ctx, (double)(l + 1) / (double)(m->hp.n_layer + 1), err);
 	}
 	if (rc == 0)
 		rc = mm_head_run(&p, target, logprob, err);

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_MIN   (16 * MM_TILE)
-#define ROWS_LIMIT ((size_t)1 << 17)
+#define TICK 1.0 /* seconds between two words on the progress inside of a batch */
 
 static int by_length(const void *a, const void *b)
 {
@@ -20,35 +19,20 @@ static int by_length(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
-int mm_score_tell(const struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err)
+int mm_score_tell(struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err)
 {
 	struct mm_score_progress p = {
 		.stage = stage,
 		.done = done,
 		.total = j->n_total,
-		.tokens = j->tokens,
+		.tokens = j->tokens + (uint64_t)(j->share * (double)j->n_batch),
 		.tokens_total = j->tokens_total,
 		.seconds = mm_monotonic() - j->start,
 	};
+	j->told = mm_monotonic();
 	if (j->opts && j->opts->progress && j->opts->progress(j->opts->ctx, &p))
 		return mm_fail(err, MM_ECANCELLED, "cancelled");
 	return 0;
-}
-
-/* Rows of a batch: enough to keep every core busy; with a bound on memory what fits, and without residence as much as
- * fits, because then every batch reads all weights. */
-static size_t rows_choose(const struct mm_model *m, size_t longest)
-{
-	size_t threads = mm_threads(), want = MM_MAX((size_t)ROWS_MIN, 4 * MM_TILE * threads);
-	size_t least = (longest + MM_TILE - 1) / MM_TILE * MM_TILE;
-	if (!m->opts.memory)
-		return MM_MAX(want, least);
-	uint64_t held = m->resident ? m->n_param * (m->compute == MM_COMPUTE_BF16 ? 2 : 4) : m->opts.memory / 3;
-	uint64_t room = m->opts.memory > held ? (m->opts.memory - held) / 2 : 0;
-	size_t rows = m->resident ? want : ROWS_LIMIT;
-	while (rows > MM_TILE && mm_pass_bytes(m, rows, longest) > room)
-		rows = (rows / 2 + MM_TILE - 1) / MM_TILE * MM_TILE;
-	return MM_MAX(rows, least);
 }
 
 static void batch_fini(struct mm_batch *b, uint32_t *target, double *logprob)
@@ -61,9 +45,19 @@ static void batch_fini(struct mm_batch *b, uint32_t *target, double *logprob)
 	mm_free(logprob);
 }
 
+static int tick(void *ctx, double share, struct mm_err *err)
+{
+	struct mm_score_job *j = ctx;
+	double now = mm_monotonic();
+	if (now - j->told < TICK)
+		return 0;
+	j->share = share;
+	return mm_score_tell(j, "score", j->done, err);
+}
+
 static int batch_run(struct mm_score_job *j, const struct mm_score_seq *s, size_t n, struct mm_err *err)
 {
-	struct mm_batch b = { .n_seq = n };
+	struct mm_batch b = { .n_seq = n, .tick = tick, .tick_ctx = j };
 	uint32_t *target = NULL;
 	double *logprob = NULL;
 	int rc = -1;
@@ -89,10 +83,13 @@ static int batch_run(struct mm_score_job *j, const struct mm_score_seq *s, size_
 	b.start[n] = r;
 	for (; r < b.n_row; r++)
 		target[r] = UINT32_MAX;
+	j->n_batch = b.n_tok;
+	j->share = 0;
 	rc = mm_pass_run(j->m, &b, target, logprob, err);
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = j->take(j->ctx, &s[i], logprob + b.start[i] + s[i].from - 1, err);
 	j->tokens += b.n_tok;
+	j->n_batch = 0;
 out:
 	batch_fini(&b, target, logprob);
 	return rc;
@@ -112,6 +109,21 @@ static int seq_check(const struct mm_model *m, const struct mm_score_seq *s, str
 	return 0;
 }
 
+static int batches_run(struct mm_score_job *j, size_t limit, size_t done, struct mm_err *err)
+{
+	for (size_t i = 0; i < j->n_seq;) {
+		size_t n = 0, rows = 0;
+		while (i + n < j->n_seq && (n == 0 || rows + j->seq[i + n].n - 1 <= limit))
+			rows += j->seq[i + n++].n - 1;
+		j->done = done;
+		if (mm_score_tell(j, "score", done, err) || batch_run(j, j->seq + i, n, err))
+			return -1;
+		done += n;
+		i += n;
+	}
+	return mm_score_tell(j, "score", j->n_total, err);
+}
+
 int mm_score_run(struct mm_score_job *j, struct mm_err *err)
 {
 	size_t done = j->n_total - j->n_seq;
@@ -121,17 +133,11 @@ int mm_score_run(struct mm_score_job *j, struct mm_err *err)
 		if (seq_check(j->m, &j->seq[i], err))
 			return -1;
 	}
-	size_t limit = j->n_seq ? rows_choose(j->m, j->seq[0].n) : 0;
-	for (size_t i = 0; i < j->n_seq;) {
-		size_t n = 0, rows = 0;
-		while (i + n < j->n_seq && (n == 0 || rows + j->seq[i + n].n - 1 <= limit))
-			rows += j->seq[i + n++].n - 1;
-		if (mm_score_tell(j, "score", done, err) || batch_run(j, j->seq + i, n, err))
-			return -1;
-		done += n;
-		i += n;
-	}
-	return mm_score_tell(j, "score", j->n_total, err);
+	size_t longest = j->n_seq ? j->seq[0].n : 1, limit = mm_memory_rows(j->m, longest);
+	mm_big_keep(mm_memory_keep(j->m, limit, longest));
+	int rc = batches_run(j, limit, done, err);
+	mm_big_keep(0);
+	return rc;
 }
 
 /* ---- ids ---- */

@@ -110,7 +110,7 @@ static float e5m2_to_f32(uint8_t b)
 		}                                                                                                      \
 	}
 WIDEN(widen_f16, uint16_t, mm_f16_to_f32(v))
-WIDEN(widen_bf16, uint16_t, mm_bf16_to_f32(v))
+WIDEN(widen_bf16, uint16_t, bits_to_f32((uint32_t)v << 16)) /* no call: it has to become a vector loop */
 WIDEN(widen_f64, double, (float)v)
 WIDEN(widen_e4m3, uint8_t, e4m3_to_f32(v))
 WIDEN(widen_e5m2, uint8_t, e5m2_to_f32(v))
@@ -165,4 +165,24 @@ static const mm_dequant_fn widen[MM_DTYPE_COUNT] = {
 void mm_dequant(enum mm_dtype t, const void *src, float *dst, size_t n)
 {
 	widen[t](src, dst, n / mm_dtypes[t].block);
+}
+
+/* Branch-free, so that the loops become vector ones: an exponent of all ones is infinity or NaN. */
+bool mm_f32_finite(const float *x, size_t n)
+{
+	uint32_t bad = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t u;
+		memcpy(&u, x + i, sizeof u);
+		bad |= (u & 0x7f800000u) == 0x7f800000u;
+	}
+	return !bad;
+}
+
+bool mm_bf16_finite(const uint16_t *x, size_t n)
+{
+	uint16_t bad = 0;
+	for (size_t i = 0; i < n; i++)
+		bad |= (x[i] & 0x7f80u) == 0x7f80u;
+	return !bad;
 }

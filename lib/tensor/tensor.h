@@ -50,6 +50,8 @@ struct mm_dtype_info {
 extern const struct mm_dtype_info mm_dtypes[MM_DTYPE_COUNT];
 /* Widens n elements (a multiple of the block) to float; src may be unaligned. */
 void mm_dequant(enum mm_dtype t, const void *src, float *dst, size_t n);
+bool mm_f32_finite(const float *x, size_t n);
+bool mm_bf16_finite(const uint16_t *x, size_t n);
 float mm_f16_to_f32(uint16_t h);
 float mm_bf16_to_f32(uint16_t h);
 uint16_t mm_f32_to_bf16(float f); /* round to nearest even; NaN stays NaN */

@@ -43,10 +43,12 @@ static void set_free(struct set *s)
 	}
 }
 
+static enum mm_compute compute = MM_COMPUTE_F32;
+
 static struct mm_model *open_model(const char *dir, unsigned threads, uint64_t memory)
 {
 	struct mm_err err;
-	struct mm_model_opts o = { .compute = MM_COMPUTE_F32, .threads = threads, .memory = memory };
+	struct mm_model_opts o = { .compute = compute, .threads = threads, .memory = memory };
 	struct mm_model *m = mm_model_open(dir, &o, &err);
 	if (!m)
 		fail_msg("%s: %s", dir, err.text);
@@ -72,7 +74,7 @@ static void compare(struct mm_model *m, const struct set *want, const size_t *pe
 			fail_msg("%s: sequence %zu (length %zu) has other bits", what, perm[i], len[i]);
 }
 
-static void check_dir(void **state)
+static void check_shuffled(void **state)
 {
 	struct mm_err err;
 	struct mm_model_info info;
@@ -104,6 +106,17 @@ static void check_dir(void **state)
 	compare(m, &s, perm, N_SEQ, "streamed");
 	mm_model_close(m);
 	set_free(&s);
+}
+
+static void check_dir(void **state)
+{
+	compute = MM_COMPUTE_F32;
+	check_shuffled(state);
+	if (!mm_lin_can(MM_BF16))
+		return;
+	compute = MM_COMPUTE_BF16;
+	check_shuffled(state);
+	compute = MM_COMPUTE_F32;
 }
 
 static void test_refusals(void **state)
