@@ -77,7 +77,8 @@ static const struct mm_check_model *original(const struct mm_sweep *w, size_t i,
 	for (size_t j = 0; j < w->k && m->facts->sample; j++) {
 		const struct mm_check_model *o = &w->m[j];
 		struct mm_weight_match x;
-		if (j == i || o->group != m->group || !o->facts->sample)
+		/* steps of one run may train other weights than those of the sample: the early one is young */
+		if (j == i || o->group != m->group || !o->facts->sample || (m->run && o->run == m->run))
 			continue;
 		mm_weight_match(m->facts->sample, o->facts->sample, MM_CHECK_SAMPLE, &x);
 		mm_row_moments(o->vec, w->n, MM_NO_CLIP, &mean, &var);
