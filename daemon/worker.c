@@ -85,6 +85,12 @@ void mm_worker_stop(struct mm_daemon *d)
 	if (!w)
 		return;
 	w->cancel = true;
+	/* On a busy machine a thread at idle priority may not even get to see that it is cancelled. Best effort: it
+	 * needs RLIMIT_NICE, which the unit gives. */
+	for (struct piece *p = w->live; p; p = p->next) {
+		struct sched_param none = { 0 };
+		(void)pthread_setschedparam(p->thread, SCHED_OTHER, &none);
+	}
 	reap(d, true);
 	sd_event_source_disable_unref(w->source);
 	if (w->fd >= 0)
