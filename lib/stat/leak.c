@@ -62,7 +62,9 @@ static double student_tail(double t, double dof)
 		b = s;
 		x = 1 - x;
 	}
-	double front = x > 0 ? exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x)) / a : 0;
+	double front =
+		x > 0 ? exp(mm_log_gamma(a + b) - mm_log_gamma(a) - mm_log_gamma(b) + a * log(x) + b * log1p(-x)) / a
+		      : 0;
 	double c = 1, d = 1 - (a + b) * x / (a + 1);
 	d = 1 / (fabs(d) < 1e-300 ? 1e-300 : d);
 	double f = d;

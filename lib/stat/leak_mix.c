@@ -23,8 +23,8 @@ struct mode {
 
 static void mode_norm(struct mode *m)
 {
-	m->log_norm =
-		lgamma((m->nu + 1) / 2) - lgamma(m->nu / 2) - 0.5 * log(m->nu * 3.14159265358979323846) - log(m->width);
+	m->log_norm = mm_log_gamma((m->nu + 1) / 2) - mm_log_gamma(m->nu / 2) -
+		      0.5 * log(m->nu * 3.14159265358979323846) - log(m->width);
 }
 
 static inline double mode_log(const struct mode *m, double x)

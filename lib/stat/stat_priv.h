@@ -4,6 +4,8 @@
 
 #include "stat/stat.h"
 
+#include <math.h>
+
 /* Vector width that this process may use: 0 baseline, 2 AVX2, 5 AVX-512. ONEDNN_MAX_CPU_ISA forces it down. */
 int mm_stat_isa(void);
 
@@ -51,5 +53,12 @@ double mm_sorted_quantile(const double *v, size_t n, double q);
 	}
 #endif
 #define MM_BODY static inline __attribute__((always_inline))
+
+/* ln Gamma(x); lgamma() itself writes a global sign, and several pieces of work may run at once */
+static inline double mm_log_gamma(double x)
+{
+	int sign;
+	return lgamma_r(x, &sign);
+}
 
 #endif
