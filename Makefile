@@ -53,7 +53,7 @@ archives    = $(filter %.a %.o,$(LINK_$(1)))
 PROGRAMS  := $(OUT)/modelmapd $(OUT)/modelmap-score $(OUT)/modelmap
 BIN       := $(BUILD)/bin
 
-.PHONY: all demo check ci deps deps-test test e2e lint format fuzz fuzz-run bench bench-accuracy install uninstall clean distclean help man
+.PHONY: all demo check ci deps deps-test test e2e lint format fuzz fuzz-run bench bench-accuracy power install uninstall clean distclean help man
 all: $(PROGRAMS) ## build the three programs
 	@mkdir -p $(BIN) && for p in $(PROGRAMS); do ln -sfn "../$${p#$(BUILD)/}" "$(BIN)/$${p##*/}"; done
 
@@ -153,6 +153,11 @@ $(foreach t,$(BENCH_SRC),$(eval $(call one_test,$(t))))
 BENCH_BIN := $(patsubst %.c,$(OUT)/%,$(BENCH_SRC))
 bench: all $(BENCH_BIN) ## measure (B=pattern picks some)
 	@OUT=$(OUT) BIN=$(CURDIR)/$(BIN) scripts/bench.sh $(BENCH_BIN) $(sort $(wildcard tests/bench/bench_*.sh))
+
+# ---- power of the tests for leaks: a table for the documentation (HACKING.md); ARGS="WORLDS MODELS TEXTS" ----
+$(eval $(call one_test,tests/bench/stat/power_leak.c))
+power: $(OUT)/tests/bench/stat/power_leak ## how small a leak is found: planted ones in simulated worlds
+	@$< $(ARGS)
 
 # ---- install ----
 install: all ## install programs, unit, config, man pages, completion (DESTDIR=, PREFIX=)
