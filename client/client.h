@@ -113,7 +113,7 @@ struct mm_cli {
 			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
 			*max_bytes;
 		bool json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
-		int64_t k, seed, folds, n, bytes, epoch, min_models;
+		int64_t k, seed, folds, dim, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
 	} o;
 };
@@ -207,8 +207,10 @@ struct mm_view {
 	struct mm_view_run *run;
 	double x0, x1, y0, y1; /* extent; never empty */
 	int64_t epoch;
-	const char *method, *unit;
-	double explained[2]; /* shares of the variance; NaN: not told */
+	const char *method, *unit, *domain; /* domain: "": all texts */
+	int64_t dims;
+	double explained[2];		/* shares of the variance; NaN: not told */
+	double trustworthiness, recall; /* of the layout; NaN: not told */
 };
 int mm_view_make(struct mm_view *v, json_t *map, json_t *models, json_t *alerts,
 	struct mm_err *err) MM_MUST_CHECK; /* takes the three */

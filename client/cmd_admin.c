@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -86,12 +87,40 @@ int mm_run_refit(struct mm_cli *c, struct mm_err *err)
 	return 0;
 }
 
+/* How well each layout of an epoch keeps what it is a picture of. */
+static int qualities(struct mm_cli *c, const json_t *layouts, struct mm_err *err)
+{
+	static const struct mm_col cols[] = { { "LAYOUT", false, 0, 0 }, { "TRUSTWORTHINESS", true, 0, 0 },
+		{ "CONTINUITY", true, 0, 0 }, { "RECALL@10", true, 0, 0 }, { "STRESS", true, 1, 0 },
+		{ "KL NATS", true, 1, 0 } };
+	static const char *const keys[] = { "trustworthiness", "continuity", "knn_recall", "stress", "kl" };
+	struct mm_table *t = mm_table_new(cols, MM_COUNT(cols), err);
+	const char *name;
+	json_t *o;
+	if (!t)
+		return -1;
+	json_object_foreach ((json_t *)layouts, name, o) {
+		mm_table_put(t, MM_BOLD, "%s", name);
+		for (size_t i = 0; i < MM_COUNT(keys); i++) {
+			double v = mm_num(o, keys[i], NAN);
+			if (isfinite(v))
+				mm_table_put(t, MM_PLAIN, "%.3f", v);
+			else
+				mm_table_put(t, MM_PLAIN, "%s", "");
+		}
+	}
+	int rc = mm_table_rows(t) ? mm_table_print(t, &c->term, c->out, err) : 0;
+	mm_table_free(t);
+	return rc;
+}
+
 int mm_run_epochs(struct mm_cli *c, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "EPOCH", true, 0, 0 }, { "MADE", false, 0, 0 },
 		{ "METHOD", false, 0, 0 }, { "MODELS", true, 0, 0 }, { "AXES %", false, 1, 0 },
-		{ "CLIP NATS", true, 2, 0 }, { "MOVED P50", true, 3, 0 } };
+		{ "CLIP NATS", true, 2, 0 }, { "MOVED P50", true, 3, 0 }, { "P95", true, 4, 0 } };
 	json_t *b, *e;
+	const json_t *layouts = NULL;
 	size_t i;
 	char when[32], cell[MM_CELL];
 	if (mm_cli_ask(c, "epochs", NULL, &b, err))
@@ -118,6 +147,9 @@ int mm_run_epochs(struct mm_cli *c, struct mm_err *err)
 			mm_table_put(t, MM_PLAIN, "%s", "");
 		mm_table_put(t, MM_PLAIN, "%s", mm_fmt_num(json_object_get(e, "clip"), cell));
 		mm_table_put(t, MM_PLAIN, "%.3g", visible(mm_num(json_object_get(e, "displacement"), "p50", 0)));
+		mm_table_put(t, MM_PLAIN, "%.3g", visible(mm_num(json_object_get(e, "displacement"), "p95", 0)));
+		if (current)
+			layouts = json_object_get(e, "layouts");
 	}
 	int rc = 0;
 	if (mm_table_rows(t))
@@ -125,6 +157,11 @@ int mm_run_epochs(struct mm_cli *c, struct mm_err *err)
 	else
 		fputs("There is no map yet.\n", c->out);
 	mm_table_free(t);
+	if (!rc && json_object_size(layouts)) {
+		fprintf(c->out, "\nLayouts of epoch %lld (neighbours: 10; stress: share of the distances missed):\n",
+			(long long)mm_int(b, "epoch", 0));
+		rc = qualities(c, layouts, err);
+	}
 	json_decref(b);
 	return rc;
 }
@@ -232,6 +269,8 @@ int mm_run_export(struct mm_cli *c, struct mm_err *err)
 		json_t *args = json_pack("{s:s}", "what", "coords");
 		if (c->o.method)
 			json_object_set_new(args, "method", json_string(c->o.method));
+		if (c->o.dim)
+			json_object_set_new(args, "dim", json_integer(c->o.dim));
 		if (c->o.epoch)
 			json_object_set_new(args, "epoch", json_integer(c->o.epoch));
 		rc = fetch_file(c, "export", args, c->o.coords, 0666, summary, NULL, err);

@@ -33,6 +33,10 @@ int mm_run_map(struct mm_cli *c, struct mm_err *err)
 		json_object_set_new(args, "epoch", json_integer((json_int_t)c->o.epoch));
 	if (c->o.method)
 		json_object_set_new(args, "method", json_string(c->o.method));
+	if (c->o.dim)
+		json_object_set_new(args, "dim", json_integer(c->o.dim));
+	if (c->o.domain)
+		json_object_set_new(args, "domain", json_string(c->o.domain));
 	if (mm_cli_call(c, "map", args, &map, err))
 		return -1;
 	int rc = c->o.json ? mm_json_print(map, &c->term, c->out, err) : 0;

@@ -234,13 +234,18 @@ int mm_view_make(struct mm_view *v, json_t *map, json_t *models, json_t *alerts,
 	}
 	mark_alerts(v);
 	set_extent(v);
-	const json_t *share = json_object_get(map, "explained");
-	for (size_t i = 0; i < 2; i++)
-		v->explained[i] =
-			json_is_number(json_array_get(share, i)) ? json_number_value(json_array_get(share, i)) : NAN;
+	const json_t *share = json_object_get(map, "explained"), *quality = json_object_get(map, "quality");
 	v->epoch = mm_int(map, "epoch", 0);
 	v->method = mm_str(map, "method");
 	v->unit = mm_str(map, "unit");
+	v->domain = mm_str(map, "domain");
+	v->dims = mm_int(map, "dims", 2);
+	v->trustworthiness = mm_num(quality, "trustworthiness", NAN);
+	v->recall = mm_num(quality, "knn_recall", NAN);
+	for (size_t i = 0; i < 2; i++) /* shares are of the projection's axes */
+		v->explained[i] = !strcmp(v->method, "pca") && json_is_number(json_array_get(share, i))
+					  ? json_number_value(json_array_get(share, i))
+					  : NAN;
 	return 0;
 }
 
@@ -259,11 +264,21 @@ void mm_view_free(struct mm_view *v)
 
 void mm_view_caption(const struct mm_view *v, char *out, size_t cap)
 {
-	int n = snprintf(out, cap, "%zu model%s, epoch %lld, %s", v->n, v->n == 1 ? "" : "s", (long long)v->epoch,
+	struct mm_buf b = { 0 };
+	mm_buf_printf(&b, "%zu model%s, epoch %lld, %s", v->n, v->n == 1 ? "" : "s", (long long)v->epoch,
 		*v->method ? v->method : "no map yet");
-	if (n > 0 && (size_t)n < cap && isfinite(v->explained[0]) && isfinite(v->explained[1]))
-		snprintf(out + n, cap - (size_t)n, ": axes show %.0f %% + %.0f %% of the variance",
-			100 * v->explained[0], 100 * v->explained[1]);
+	if (v->dims == 3 && strcmp(v->method, "pca") != 0)
+		mm_buf_str(&b, " in space (two axes shown)");
+	if (*v->domain)
+		mm_buf_printf(&b, ", texts of %s", v->domain);
+	if (isfinite(v->explained[0]) && isfinite(v->explained[1]))
+		mm_buf_printf(&b, ": axes show %.0f %% + %.0f %% of the variance", 100 * v->explained[0],
+			100 * v->explained[1]);
+	if (isfinite(v->trustworthiness) && isfinite(v->recall))
+		mm_buf_printf(&b, "; trustworthiness %.3f, %.0f %% of the 10 nearest kept", v->trustworthiness,
+			100 * v->recall);
+	snprintf(out, cap, "%s", b.data ? (const char *)b.data : "");
+	mm_buf_fini(&b);
 }
 
 double mm_tick_step(double span, int n)

@@ -34,6 +34,7 @@ static int export_coords(struct mm_daemon *d, const json_t *args, struct mm_repl
 	size_t i;
 	json_object_set(arg, "epoch", json_object_get(args, "epoch"));
 	json_object_set(arg, "method", json_object_get(args, "method"));
+	json_object_set(arg, "dim", json_object_get(args, "dim"));
 	int rc = mm_cmd_map(d, arg, &map, err);
 	json_decref(arg);
 	if (rc)

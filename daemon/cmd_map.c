@@ -44,35 +44,55 @@ const struct mm_place *mm_map_place_arg(
 
 /* ---- map, epochs, refit ---- */
 
-/* -1: the projection; else a layout. */
-static int method_arg(const json_t *args, int *method, struct mm_err *err)
+/* -1: the projection; else a layout. The configuration says what is shown when nothing is asked for. */
+static int method_arg(const struct mm_daemon *d, const json_t *args, int *method, struct mm_err *err)
 {
-	const char *name = NULL;
+	static const char *const methods[] = {
+		[MM_METHOD_PCA] = "pca", [MM_METHOD_MDS] = "mds", [MM_METHOD_TSNE] = "tsne"
+	};
+	const char *name = methods[d->cfg.map.layout];
+	int64_t dim = 2;
+	bool any = !json_object_get(args, "method");
 	*method = -1;
-	if (mm_json_get_str(args, "method", &name, err))
+	if (mm_json_get_str(args, "method", &name, err) || mm_json_get_i64(args, "dim", 2, 3, &dim, err))
 		return -1;
-	if (!name || strcmp(name, "pca") == 0)
+	if (strcmp(name, "pca") == 0)
 		return 0;
 	for (int w = 0; w < MM_LAYOUT_COUNT; w++)
-		if (strcmp(name, mm_layout_name[w]) == 0)
+		if (strcmp(name, mm_layout_kinds[w].method) == 0 && (int64_t)mm_layout_kinds[w].dims == dim)
 			*method = w;
-	return *method >= 0 ? 0
-			    : mm_fail(err, MM_EINVAL, "there is no map method %s; there are pca, mds and tsne", name);
+	if (*method < 0)
+		return mm_fail(err, MM_EINVAL, "there is no map method %s; there are pca, mds and tsne", name);
+	if (any && !(d->map->epoch.has_alt >> *method & 1))
+		*method = -1; /* nobody asked: show what there is */
+	return 0;
 }
 
-static int no_layout(int method, uint64_t epoch, struct mm_err *err)
+static int no_layout(int method, uint64_t epoch, const json_t *info, struct mm_err *err)
 {
-	return mm_fail(
-		err, MM_ENOENT, "map epoch %llu has no layout %s", (unsigned long long)epoch, mm_layout_name[method]);
+	if (json_integer_value(json_object_get(info, "models_fit")) < 2)
+		return mm_fail(err, MM_ENOENT, "map epoch %llu was made of one model: there is nothing to lay out",
+			(unsigned long long)epoch);
+	return mm_fail(err, MM_ENOENT,
+		"map epoch %llu has no layout %s of %zu dimensions: set map.layouts in the configuration, then "
+		"modelmap "
+		"refit",
+		(unsigned long long)epoch, mm_layout_kinds[method].method, mm_layout_kinds[method].dims);
 }
 
-static void set_method(json_t *o, int method)
+void mm_map_set_method(json_t *o, int method)
 {
 	if (!o)
 		return;
-	json_object_set_new(o, "method", json_string(method < 0 ? "pca" : mm_layout_name[method]));
+	bool tsne = method >= 0 && mm_layout_kinds[method].tsne;
+	json_object_set_new(o, "method", json_string(method < 0 ? "pca" : mm_layout_kinds[method].method));
+	json_object_set_new(
+		o, "dims", json_integer(method < 0 ? MM_MAP_DIMS : (json_int_t)mm_layout_kinds[method].dims));
 	/* t-SNE keeps who is near whom; its lengths are no distances */
-	json_object_set_new(o, "unit", json_string(method == MM_LAYOUT_TSNE ? "none" : "sqrt(nats per text)"));
+	json_object_set_new(o, "unit", json_string(tsne ? "none" : "sqrt(nats per text)"));
+	json_t *q = json_object_get(json_object_get(o, "layouts"), method < 0 ? "pca" : mm_layout_kinds[method].name);
+	if (q)
+		json_object_set(o, "quality", q);
 }
 
 static int old_map(struct mm_daemon *d, uint64_t epoch, int method, struct mm_reply *reply, struct mm_err *err)
@@ -82,20 +102,22 @@ static int old_map(struct mm_daemon *d, uint64_t epoch, int method, struct mm_re
 	if (mm_map_epoch_points(d, epoch, &p, &info, err))
 		return -1;
 	if (method >= 0 && !p.alt[method]) {
+		int rc = no_layout(method, epoch, info, err);
 		mm_points_fini(&p);
 		json_decref(info);
-		return no_layout(method, epoch, err);
+		return rc;
 	}
 	list = json_array();
 	for (size_t i = 0; list && i < p.k; i++) {
 		const struct mm_model_entry *e = mm_reg_by_id(d, p.ids[i]);
-		const double *c = method < 0 ? p.coord + 3 * i : p.alt[method] + 2 * i;
+		size_t dims = method < 0 ? MM_MAP_DIMS : mm_layout_kinds[method].dims;
+		const double *c = (method < 0 ? p.coord : p.alt[method]) + dims * i;
 		if (e)
 			json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:f}", "name", e->rec.name, "x", c[0],
-							    "y", c[1], "z", method < 0 ? c[2] : 0));
+							    "y", c[1], "z", dims > 2 ? c[2] : 0));
 	}
 	mm_points_fini(&p);
-	set_method(info, method);
+	mm_map_set_method(info, method);
 	if (list)
 		json_object_set_new(info, "points", list);
 	return mm_reply_body(reply, info, err);
@@ -117,18 +139,25 @@ int mm_cmd_map(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, 
 	const struct mm_chart *m = d->map;
 	int64_t epoch;
 	int method;
-	if (epoch_arg(d, args, &epoch, err) || method_arg(args, &method, err))
+	if (epoch_arg(d, args, &epoch, err) || method_arg(d, args, &method, err))
 		return -1;
+	if (json_object_get(args, "domain")) {
+		if (epoch != (int64_t)mm_map_epoch(d))
+			return mm_fail(err, MM_EINVAL,
+				"the map of a domain is made from the models of today: no epoch with it");
+		return mm_map_domain(d, args, method, reply, err);
+	}
 	if (epoch != (int64_t)mm_map_epoch(d))
 		return old_map(d, (uint64_t)epoch, method, reply, err);
-	if (method >= 0 && m->epoch.id && !m->epoch.has_alt)
-		return no_layout(method, m->epoch.id, err);
+	if (method >= 0 && m->epoch.id && !(m->epoch.has_alt >> method & 1))
+		return no_layout(method, m->epoch.id, m->epoch.info, err);
 	json_t *o = m->epoch.id ? json_deep_copy(m->epoch.info) : json_pack("{s:i}", "epoch", 0);
 	json_t *list = json_array();
 	for (size_t i = 0; list && i < m->n; i++)
-		if (m->member[i]->placed && mm_map_live(d, m->member[i]) && (method < 0 || m->member[i]->has_alt))
+		if (m->member[i]->placed && mm_map_live(d, m->member[i]) &&
+			(method < 0 || m->member[i]->has_alt >> method & 1))
 			json_array_append_new(list, mm_map_point_json(d, m->member[i], method));
-	set_method(o, method);
+	mm_map_set_method(o, method);
 	if (o)
 		json_object_set_new(o, "points", list);
 	else

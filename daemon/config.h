@@ -11,6 +11,9 @@ enum mm_watch_mode { MM_WATCH_AUTO, MM_WATCH_INOTIFY, MM_WATCH_POLL };
 enum mm_priority { MM_PRIORITY_IDLE, MM_PRIORITY_NORMAL };
 enum mm_order { MM_ORDER_NEWEST, MM_ORDER_OLDEST, MM_ORDER_SMALLEST };
 
+enum mm_layouts_kept { MM_LAYOUTS_NONE, MM_LAYOUTS_2D, MM_LAYOUTS_ALL };
+enum mm_map_method { MM_METHOD_PCA, MM_METHOD_MDS, MM_METHOD_TSNE };
+
 struct mm_config {
 	struct {
 		char **dirs; /* absolute after loading (relative ones are relative to the config file's directory) */
@@ -46,6 +49,8 @@ struct mm_config {
 	struct {
 		double clip;	     /* quantile, 0.02 */
 		double refit_growth; /* new epoch when the map has grown by this fraction */
+		enum mm_layouts_kept layouts;
+		enum mm_map_method layout; /* shown when nothing is asked for */
 	} map;
 	struct {
 		char *on_alert; /* command; NULL: none */

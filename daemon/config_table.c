@@ -9,6 +9,8 @@ static const char *const orders[] = { "newest", "oldest", "smallest", NULL };
 static const char *const priorities[] = { "idle", "normal", NULL };
 static const char *const computes[] = { "f32", "bf16", "auto", NULL };
 static const char *const bos_words[] = { "auto", "paper", "none", NULL };
+static const char *const layouts[] = { "none", "2d", "all", NULL };
+static const char *const methods[] = { "pca", "mds", "tsne", NULL };
 static const char *const levels[] = { "error", "warning", "notice", "info", "debug", NULL };
 
 const struct mm_key_section mm_sections[] = {
@@ -86,6 +88,12 @@ const struct mm_key_row mm_keys[] = {
 		"map." },
 	{ "map", "refit_growth", MM_K_NUMBER, 0, AT(map.refit_growth), 0, 1000, "0.25", NULL,
 		"A new epoch is made when the map has grown by this fraction. 0: only when asked for." },
+	{ "map", "layouts", MM_K_ENUM, 0, AT(map.layouts), 0, 0, "all", layouts,
+		"What an epoch gets besides the projection (pca): none; 2d: metric scaling (mds) and t-SNE (tsne) in "
+		"the "
+		"plane; all: both in space too." },
+	{ "map", "layout", MM_K_ENUM, 0, AT(map.layout), 0, 0, "pca", methods,
+		"The map that is shown when no method is asked for." },
 
 	{ "alerts", "on_alert", MM_K_STRING, MM_K_EMPTY, AT(alerts.on_alert), 0, 0, "", NULL,
 		"Command that is run for each new alert (with sh -c); the alert is on its standard input as JSON. "

@@ -111,7 +111,8 @@ struct mm_snap *mm_map_snapshot(
 				.vec = mm_map_vec(d, p->e),
 				.version = p->version,
 				.fit = fit,
-				.had_old = p->placed };
+				.had_old = p->placed,
+				.has_old_alt = p->placed ? p->has_alt : 0 };
 			memcpy(t->old, p->coord, sizeof(t->old));
 			memcpy(t->old_alt, p->alt, sizeof(t->old_alt));
 			*k_fit += fit;
@@ -153,7 +154,8 @@ static void member_to_end(struct mm_chart *m, struct mm_place *p)
 	m->member[p->at] = p;
 	mm_free(p->dist);
 	p->dist = NULL;
-	p->placed = p->has_alt = p->in_fit = p->iso_known = false;
+	p->placed = p->in_fit = p->iso_known = false;
+	p->has_alt = 0;
 	p->nearest = INFINITY;
 	p->version++;
 }
@@ -228,8 +230,10 @@ static void places_load(struct mm_daemon *d, const struct mm_points *pts)
 		p->in_fit = true;
 		memcpy(p->coord, pts->coord + j * MM_MAP_DIMS, sizeof(p->coord));
 		p->has_alt = m->epoch.has_alt;
-		for (size_t w = 0; w < MM_LAYOUT_COUNT && p->has_alt; w++)
-			memcpy(p->alt[w], pts->alt[w] + 2 * j, sizeof(p->alt[w]));
+		for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+			if (p->has_alt >> w & 1)
+				memcpy(p->alt[w], pts->alt[w] + mm_layout_kinds[w].dims * j,
+					mm_layout_kinds[w].dims * sizeof(double));
 	}
 }
 
@@ -258,6 +262,7 @@ int mm_map_start(struct mm_daemon *d, struct mm_err *err)
 	if (!m)
 		return -1;
 	m->sync_max = MM_MAP_SYNC_MAX;
+	m->landmarks_from = MM_LANDMARKS_FROM;
 	m->epochs = json_array();
 	if (!m->epochs)
 		return mm_fail(err, MM_ENOMEM, "map: out of memory");

@@ -18,20 +18,26 @@ void mm_map_project(const struct mm_chart *m, const float *vec, double coord[MM_
 		coord[c] += m->epoch.origin[c];
 }
 
+void mm_map_point_who(const struct mm_model_entry *e, json_t *o)
+{
+	if (o && e->rec.family)
+		json_object_set_new(o, "family", json_string(e->rec.family));
+	if (o && e->rec.run)
+		json_object_set_new(o, "run", json_string(e->rec.run));
+	if (o && e->rec.step >= 0)
+		json_object_set_new(o, "step", json_integer(e->rec.step));
+	if (o && e->rec.gone)
+		json_object_set_new(o, "gone", json_true());
+}
+
 json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p, int method)
 {
 	(void)d;
 	const double *c = method < 0 ? p->coord : p->alt[method];
+	bool flat = method >= 0 && mm_layout_kinds[method].dims == 2;
 	json_t *o = json_pack("{s:s, s:f, s:f, s:f, s:b}", "name", p->e->rec.name, "x", c[0], "y", c[1], "z",
-		method < 0 ? c[2] : 0, "in_fit", p->in_fit);
-	if (o && p->e->rec.family)
-		json_object_set_new(o, "family", json_string(p->e->rec.family));
-	if (o && p->e->rec.run)
-		json_object_set_new(o, "run", json_string(p->e->rec.run));
-	if (o && p->e->rec.step >= 0)
-		json_object_set_new(o, "step", json_integer(p->e->rec.step));
-	if (o && p->e->rec.gone)
-		json_object_set_new(o, "gone", json_true());
+		flat ? 0 : c[2], "in_fit", p->in_fit);
+	mm_map_point_who(p->e, o);
 	return o;
 }
 
@@ -187,15 +193,17 @@ static void lineage_note(struct mm_daemon *d, struct mm_place *p)
 
 struct among { /* the fixed points of the other layouts */
 	size_t n;
-	size_t *at;  /* [n] members */
-	double *alt; /* [MM_LAYOUT_COUNT][n, 2] */
-	double *d;   /* [n] */
+	size_t *at;		      /* [n] members */
+	double *alt[MM_LAYOUT_COUNT]; /* [n, dims]; NULL: the epoch has none */
+	double *d;		      /* [n] */
 };
 
 static void among_free(struct among *a)
 {
+	for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+		mm_free(a->alt[w]);
+	mm_free(a->d);
 	mm_free(a->at);
-	mm_free(a->alt);
 	memset(a, 0, sizeof(*a));
 }
 
@@ -208,28 +216,33 @@ static int among_take(const struct mm_chart *m, const struct mm_place *p, struct
 	for (size_t i = 0; i < p->at; i++)
 		a->n += m->member[i]->in_fit;
 	a->at = mm_calloc(a->n, sizeof(*a->at), err);
-	a->alt = a->at ? mm_calloc(a->n * (2 * MM_LAYOUT_COUNT + 1), sizeof(*a->alt), err) : NULL;
-	if (!a->alt) {
+	a->d = a->at ? mm_calloc(a->n, sizeof(*a->d), err) : NULL;
+	bool ok = a->d != NULL;
+	for (size_t w = 0; w < MM_LAYOUT_COUNT && ok; w++)
+		if (m->epoch.has_alt >> w & 1)
+			ok = (a->alt[w] = mm_calloc(a->n * mm_layout_kinds[w].dims, sizeof(double), err)) != NULL;
+	if (!ok) {
 		among_free(a);
 		return -1;
 	}
-	a->d = a->alt + 2 * MM_LAYOUT_COUNT * a->n;
 	for (size_t i = 0, n = 0; i < p->at; i++) {
 		if (!m->member[i]->in_fit)
 			continue;
 		for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
-			memcpy(a->alt + 2 * (w * a->n + n), m->member[i]->alt[w], 2 * sizeof(double));
+			if (a->alt[w])
+				memcpy(a->alt[w] + mm_layout_kinds[w].dims * n, m->member[i]->alt[w],
+					mm_layout_kinds[w].dims * sizeof(double));
 		a->at[n++] = i;
 	}
 	return 0;
 }
 
-static int among_place(struct among *a, const double *row, double alt[MM_LAYOUT_COUNT][2], struct mm_err *err)
+static int among_place(struct among *a, const double *row, double alt[MM_LAYOUT_COUNT][3], struct mm_err *err)
 {
 	for (size_t i = 0; i < a->n; i++)
 		a->d[i] = isfinite(row[a->at[i]]) ? row[a->at[i]] : 0;
 	for (int w = 0; w < MM_LAYOUT_COUNT; w++)
-		if (mm_map_layout_place(a->d, a->alt + (size_t)w * 2 * a->n, a->n, (enum mm_layout)w, alt[w], err))
+		if (a->alt[w] && mm_map_layout_place(a->d, a->alt[w], a->n, (enum mm_layout)w, alt[w], err))
 			return -1;
 	return 0;
 }
@@ -241,13 +254,13 @@ struct placing { /* on its way through the worker */
 	size_t k, n;
 	double clip;
 	struct among among;
-	double *row, var, alt[MM_LAYOUT_COUNT][2];
+	double *row, var, alt[MM_LAYOUT_COUNT][3];
 	struct mm_err err;
 	bool failed;
 };
 
 static void place_take(
-	struct mm_daemon *d, struct mm_place *p, const double *row, double var, const double alt[MM_LAYOUT_COUNT][2])
+	struct mm_daemon *d, struct mm_place *p, const double *row, double var, const double alt[MM_LAYOUT_COUNT][3])
 {
 	struct mm_chart *m = d->map;
 	const float *vec = mm_map_vec(d, p->e);
@@ -292,7 +305,7 @@ static void place_sync(struct mm_daemon *d, struct mm_place *p)
 	struct mm_chart *m = d->map;
 	struct mm_err err;
 	struct among among = { 0 };
-	double *row = mm_calloc(p->at + 1, sizeof(*row), &err), mean, var, alt[MM_LAYOUT_COUNT][2] = { { 0 } };
+	double *row = mm_calloc(p->at + 1, sizeof(*row), &err), mean, var, alt[MM_LAYOUT_COUNT][3] = { { 0 } };
 	const float *vec = mm_map_vec(d, p->e);
 	for (size_t j = 0; row && j < p->at; j++) {
 		const float *o = mm_map_vec(d, m->member[j]->e);
@@ -302,7 +315,7 @@ static void place_sync(struct mm_daemon *d, struct mm_place *p)
 		mm_log(MM_LOG_ERROR, "map: %s: %s", p->e->rec.name, err.text);
 	} else {
 		mm_row_moments(vec, d->texts.n, mm_map_clip(d), &mean, &var);
-		place_take(d, p, row, var, (const double(*)[2])alt);
+		place_take(d, p, row, var, (const double(*)[3])alt);
 	}
 	among_free(&among);
 	mm_free(row);
@@ -334,7 +347,7 @@ static void placing_done(struct mm_daemon *d, void *ctx, bool cancelled)
 		if (w->failed)
 			mm_log(MM_LOG_ERROR, "map: %s", w->err.text);
 		else if (same && !cancelled && mm_map_live(d, p))
-			place_take(d, p, w->row, w->var, (const double(*)[2])w->alt);
+			place_take(d, p, w->row, w->var, (const double(*)[3])w->alt);
 		mm_map_unpin(d);
 		if (!cancelled && !w->failed) {
 			mm_map_place_next(d);

@@ -14,11 +14,19 @@
 
 #define MM_MAP_DIMS 3
 
-/* Layouts that are not projections: a new model is placed among the fixed points of the fit. Two dimensions each. */
-enum mm_layout { MM_LAYOUT_MDS, MM_LAYOUT_TSNE, MM_LAYOUT_COUNT };
-extern const char *const mm_layout_name[MM_LAYOUT_COUNT];
-/* Above so many models of the fit only the projection is made. */
-#define MM_LAYOUT_MAX 20000
+/* Layouts that are not projections: a new model is placed among the fixed points of the fit. Bit w of a mask is layout
+ * w; which of them an epoch has is the configuration's business. */
+enum mm_layout { MM_LAYOUT_MDS, MM_LAYOUT_TSNE, MM_LAYOUT_MDS3, MM_LAYOUT_TSNE3, MM_LAYOUT_COUNT };
+struct mm_layout_kind {
+	const char *name; /* in the store and in descriptions of an epoch */
+	const char *method;
+	size_t dims;
+	bool tsne;
+};
+extern const struct mm_layout_kind mm_layout_kinds[MM_LAYOUT_COUNT];
+/* Above so many models of the fit a layout is made of half as many of them, the landmarks, and the rest placed among
+ * these. */
+#define MM_LANDMARKS_FROM 20000
 
 /* Rows times texts that the loop thread may walk through itself (about a millisecond); more goes to the worker. */
 #define MM_MAP_SYNC_MAX ((size_t)4 << 20)
@@ -34,8 +42,8 @@ struct mm_place {
 	double nearest;	  /* two_kl to the nearest other member; INFINITY when alone */
 	size_t nearest_at;
 	double coord[MM_MAP_DIMS]; /* sqrt(nats per text) */
-	double alt[MM_LAYOUT_COUNT][2];
-	bool has_alt;
+	double alt[MM_LAYOUT_COUNT][3];
+	unsigned has_alt; /* mask */
 	struct mm_isolation iso;
 	bool iso_known; /* iso was computed at least once in this epoch, among enough models */
 };
@@ -44,7 +52,7 @@ struct mm_epoch {
 	uint64_t id; /* 0: none */
 	struct mm_pca pca;
 	double origin[MM_MAP_DIMS]; /* added to what the axes give: the shift of the alignment */
-	bool has_alt;		    /* the fit's members have `alt` */
+	unsigned has_alt;	    /* mask: layouts that the fit's members have */
 	json_t *info;		    /* what `epochs` shows */
 };
 
@@ -55,7 +63,8 @@ struct mm_snap { /* one member as a worker sees it */
 	bool fit;     /* takes part in threshold, means and axes */
 	bool had_old; /* old is its place in the last epoch */
 	double old[MM_MAP_DIMS];
-	double old_alt[MM_LAYOUT_COUNT][2];
+	unsigned has_old_alt; /* mask */
+	double old_alt[MM_LAYOUT_COUNT][3];
 };
 
 struct mm_waiter { /* a client that waits for the refit */
@@ -77,6 +86,7 @@ struct mm_chart {
 	float **retired;
 	size_t n_retired, cap_retired;
 	size_t sync_max;	/* MM_MAP_SYNC_MAX; tests lower it */
+	size_t landmarks_from;	/* MM_LANDMARKS_FROM; tests lower it */
 	struct mm_boot boot;	/* resamples of the texts, domain after domain */
 	uint32_t *by_domain;	/* [n texts] texts in the order of their domains */
 	uint32_t *domain_start; /* [n domains + 1] into by_domain */
@@ -114,8 +124,15 @@ void mm_map_nearest_all(struct mm_daemon *d); /* from the triangle */
 void mm_map_isolation(struct mm_daemon *d, const struct mm_place *fresh);
 /* method: -1 the projection, else enum mm_layout */
 json_t *mm_map_point_json(const struct mm_daemon *d, const struct mm_place *p, int method);
+void mm_map_point_who(const struct mm_model_entry *e, json_t *o); /* adds family, run, step, gone; o may be NULL */
+
+/* ---- map_domain.c ---- */
+/* `map` on the texts of args' domain: deferred. */
+int mm_map_domain(
+	struct mm_daemon *d, const json_t *args, int method, struct mm_reply *reply, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- cmd_map.c ---- */
+void mm_map_set_method(json_t *o, int method); /* "method", "dims", "unit", "quality"; o may be NULL */
 /* Adds "epoch" and "clip" (null: no threshold); takes o, which may be NULL. */
 json_t *mm_with_epoch(const struct mm_daemon *d, json_t *o);
 int mm_reply_body(struct mm_reply *reply, json_t *o, struct mm_err *err) MM_MUST_CHECK; /* takes o; NULL: no memory */
@@ -131,32 +148,33 @@ bool mm_map_refit_due(const struct mm_daemon *d);
 void mm_map_rebuild(struct mm_daemon *d);
 
 /* ---- map_layout.c ---- */
-/* Layouts of the fit's k models; coord [k, 3] is the projection. alt: [MM_LAYOUT_COUNT][k_all, 2], the fit's first. On
- * a worker; describes each in `info`. */
+/* Layouts of the fit's k models; coord [k_all, 3] is the projection. alt[w]: [k_all, dims], the fit's first; NULL: not
+ * wanted. On a worker; describes each in `info`. */
 struct mm_layouts {
 	const struct mm_snap *s;
 	const struct mm_tri *tri; /* of all */
 	size_t k, k_all;
 	const double *coord;
-	double *alt;
-	bool has_old; /* the last epoch had these layouts: `old_alt` counts where had_old */
+	double *const *alt; /* [MM_LAYOUT_COUNT] */
+	size_t landmarks_from;
 	json_t *info; /* {"pca": {quality}, "mds": ..., "tsne": ...} */
 };
 int mm_map_layouts(struct mm_layouts *l, const _Atomic bool *cancel, struct mm_err *err) MM_MUST_CHECK;
 /* Only the last part of it: the models behind the fit's k, placed among these. */
 int mm_map_layout_others(const struct mm_layouts *l, struct mm_err *err) MM_MUST_CHECK;
-/* Place of one more model with distances d[k] to the fit's points. */
-int mm_map_layout_place(const double *d, const double *alt, size_t k, enum mm_layout which, double out[2],
+/* Place of one more model with distances d[k] to the fit's points alt[k, dims]. */
+int mm_map_layout_place(const double *d, const double *alt, size_t k, enum mm_layout which, double *out,
 	struct mm_err *err) MM_MUST_CHECK;
+unsigned mm_layouts_wanted(const struct mm_config *c); /* mask */
 
 /* ---- map_store.c ---- */
-/* alt: [MM_LAYOUT_COUNT][k_all, 2], NULL when there are none */
+/* alt[w]: [k.., dims], NULL: not made */
 int mm_map_epoch_save(struct mm_daemon *d, const struct mm_epoch *e, const struct mm_snap *s, const double *coord,
-	const double *alt, size_t k, size_t k_all, struct mm_err *err) MM_MUST_CHECK;
+	double *const *alt, size_t k, struct mm_err *err) MM_MUST_CHECK;
 struct mm_points {		      /* of one epoch: models of its fit */
 	uint64_t *ids;		      /* [k] */
 	double *coord;		      /* [k, 3] */
-	double *alt[MM_LAYOUT_COUNT]; /* [k, 2] or NULL */
+	double *alt[MM_LAYOUT_COUNT]; /* [k, dims] or NULL */
 	size_t k;
 };
 void mm_points_fini(struct mm_points *p);

@@ -19,10 +19,11 @@ struct refit {
 	double clip;
 	struct mm_tri tri;
 	struct mm_pca pca;
-	double *coord;	      /* [k, 3] */
-	double *alt;	      /* [MM_LAYOUT_COUNT][k, 2]; NULL: none */
+	double *coord;		      /* [k, 3] */
+	double *alt[MM_LAYOUT_COUNT]; /* [k, dims]; NULL: not made */
+	unsigned want;		      /* mask: layouts to make, or with `keep` those that the epoch has */
+	size_t landmarks_from;
 	json_t *layouts;      /* what is known of each */
-	bool had_alt;	      /* keep: the epoch has the other layouts */
 	double *var;	      /* [k] */
 	float *nearest;	      /* [k] two_kl to the nearest other model */
 	uint32_t *nearest_at; /* [k] */
@@ -112,24 +113,40 @@ out:
 	return rc;
 }
 
+static int alt_new(struct refit *r)
+{
+	for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+		if (r->want >> w & 1 &&
+			!(r->alt[w] = mm_calloc(r->k * mm_layout_kinds[w].dims, sizeof(double), &r->err)))
+			return -1;
+	return 0;
+}
+
+static struct mm_layouts layouts_of(const struct refit *r)
+{
+	return (struct mm_layouts){ r->s, &r->tri, r->k_fit, r->k, r->coord, r->alt, r->landmarks_from, r->layouts };
+}
+
 static int layouts(struct refit *r, const _Atomic bool *cancel)
 {
-	struct mm_layouts l = { r->s, &r->tri, r->k_fit, r->k, r->coord, NULL, r->had_alt, r->layouts };
-	if (r->k_fit < 2 || r->k_fit > MM_LAYOUT_MAX)
+	struct mm_layouts l = layouts_of(r);
+	if (r->k_fit < 2)
 		return 0;
-	r->alt = l.alt = mm_calloc((size_t)MM_LAYOUT_COUNT * 2 * r->k, sizeof(*r->alt), &r->err);
-	return l.alt ? mm_map_layouts(&l, cancel, &r->err) : -1;
+	return alt_new(r) || mm_map_layouts(&l, cancel, &r->err) ? -1 : 0;
 }
 
 /* The fit's points as they are stored, the others placed among them. */
 static int keep_layouts(struct refit *r, const _Atomic bool *cancel)
 {
-	struct mm_layouts l = { r->s, &r->tri, r->k_fit, r->k, r->coord, NULL, true, NULL };
-	r->alt = l.alt = mm_calloc((size_t)MM_LAYOUT_COUNT * 2 * r->k, sizeof(*r->alt), &r->err);
-	for (size_t i = 0; l.alt && i < r->k_fit; i++)
-		for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
-			memcpy(l.alt + 2 * (w * r->k + i), r->s[i].old_alt[w], 2 * sizeof(double));
-	return !l.alt || *cancel || mm_map_layout_others(&l, &r->err) ? -1 : 0;
+	struct mm_layouts l = layouts_of(r);
+	if (alt_new(r))
+		return -1;
+	for (size_t w = 0; w < MM_LAYOUT_COUNT; w++) {
+		size_t dims = mm_layout_kinds[w].dims;
+		for (size_t i = 0; r->alt[w] && i < r->k_fit; i++)
+			memcpy(r->alt[w] + dims * i, r->s[i].old_alt[w], dims * sizeof(double));
+	}
+	return *cancel || mm_map_layout_others(&l, &r->err) ? -1 : 0;
 }
 
 /* On the worker too: at ten thousand models it is a walk over fifty million distances. */
@@ -180,7 +197,7 @@ static int compute(struct refit *r, const _Atomic bool *cancel)
 		mm_row_moments(row[i], r->n, r->clip, &mean, &r->var[i]);
 	}
 	if (r->keep) {
-		rc = r->had_alt ? keep_layouts(r, cancel) : 0;
+		rc = r->want ? keep_layouts(r, cancel) : 0;
 		goto out;
 	}
 	struct mm_tri head = { r->tri.row, r->k_fit };
@@ -216,6 +233,14 @@ static json_t *info_json(const struct refit *r, uint64_t id)
 		(json_int_t)r->n_common, "layouts", r->layouts);
 }
 
+static unsigned made(const struct refit *r)
+{
+	unsigned mask = 0;
+	for (unsigned w = 0; w < MM_LAYOUT_COUNT; w++)
+		mask |= r->alt[w] ? 1u << w : 0;
+	return mask;
+}
+
 /* The members in the order of the snapshot, with the triangle's rows; whoever is not in it or changed meanwhile goes to
  * the end and is placed again. */
 static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err)
@@ -228,7 +253,8 @@ static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err
 		struct mm_place *p = m->member[i];
 		mm_free(p->dist);
 		p->dist = NULL;
-		p->placed = p->has_alt = false;
+		p->placed = false;
+		p->has_alt = 0;
 		p->in_fit = r->keep && p->in_fit;
 		p->at = SIZE_MAX;
 	}
@@ -255,9 +281,11 @@ static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err
 		p->var = r->var[i];
 		if (!r->keep)
 			memcpy(p->coord, r->coord + i * MM_MAP_DIMS, sizeof(p->coord));
-		p->has_alt = r->alt != NULL;
-		for (size_t l = 0; r->alt && l < MM_LAYOUT_COUNT; l++)
-			memcpy(p->alt[l], r->alt + 2 * (l * r->k + i), sizeof(p->alt[l]));
+		p->has_alt = made(r);
+		for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+			if (r->alt[w])
+				memcpy(p->alt[w], r->alt[w] + mm_layout_kinds[w].dims * i,
+					mm_layout_kinds[w].dims * sizeof(double));
 		order[n++] = p;
 	}
 	for (size_t i = 0; i < m->n; i++)
@@ -278,7 +306,7 @@ static int take(struct mm_daemon *d, struct refit *r, struct mm_err *err)
 {
 	struct mm_chart *m = d->map;
 	if (!r->keep) {
-		struct mm_epoch e = { .id = m->epoch.id + 1, .pca = r->pca, .has_alt = r->alt != NULL };
+		struct mm_epoch e = { .id = m->epoch.id + 1, .pca = r->pca, .has_alt = made(r) };
 		size_t n_old = json_array_size(m->epochs);
 		json_t *last = n_old ? json_array_get(m->epochs, n_old - 1) : NULL;
 		if (last) /* also when the last one could not be loaded: numbers are never used twice */
@@ -287,7 +315,7 @@ static int take(struct mm_daemon *d, struct refit *r, struct mm_err *err)
 		e.info = info_json(r, e.id);
 		if (!e.info)
 			return mm_fail(err, MM_ENOMEM, "out of memory");
-		if (mm_map_epoch_save(d, &e, r->s, r->coord, r->alt, r->k_fit, r->k, err)) {
+		if (mm_map_epoch_save(d, &e, r->s, r->coord, r->alt, r->k_fit, err)) {
 			json_decref(e.info);
 			return mm_wrap(err, "map epoch %llu", (unsigned long long)e.id);
 		}
@@ -318,7 +346,8 @@ static void refit_free(struct refit *r)
 	mm_tri_fini(&r->tri);
 	mm_pca_fini(&r->pca);
 	mm_free(r->coord);
-	mm_free(r->alt);
+	for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+		mm_free(r->alt[w]);
 	json_decref(r->layouts);
 	mm_free(r->var);
 	mm_free(r->nearest);
@@ -391,7 +420,8 @@ static int start(struct mm_daemon *d, bool keep, struct mm_err *err)
 	r->n = d->texts.n;
 	r->clip_q = d->cfg.map.clip;
 	r->clip = mm_map_clip(d);
-	r->had_alt = m->epoch.has_alt;
+	r->want = keep ? m->epoch.has_alt : mm_layouts_wanted(&d->cfg);
+	r->landmarks_from = m->landmarks_from;
 	r->layouts = json_object();
 	r->s = mm_map_snapshot(d, keep ? MM_SNAP_MADE_FIRST : MM_SNAP_FIT_FIRST, &r->k, &r->k_fit, err);
 	if (r->s && !r->layouts) {

@@ -1,9 +1,9 @@
 /* map_store.c: map epochs in the store.
  *
  * An epoch is a JSON description (what `epochs` shows, plus "origin") and arrays: "col_mean" f64[n], "axis" f32[3, n],
- * "ids" f64[k] (model ids are small integers), "coord" f64[k, 3] and, from two models on, "mds" and "tsne" f64[k, 2] of
- * the models that made it. Models placed later are not stored: their place follows from vector and axes. All epochs
- * stay, so that old maps can be looked at. */
+ * "ids" f64[k] (model ids are small integers), "coord" f64[k, 3] and, from two models on, those of "mds", "tsne" f64[k,
+ * 2], "mds3", "tsne3" f64[k, 3] that were asked for, of the models that made it. Models placed later are not stored:
+ * their place follows from vector and axes. All epochs stay, so that old maps can be looked at. */
 #include "daemon/map_priv.h"
 
 #include <math.h>
@@ -31,7 +31,7 @@ static int put(struct mm_txn *t, void *ctx, struct mm_err *err)
 }
 
 int mm_map_epoch_save(struct mm_daemon *d, const struct mm_epoch *e, const struct mm_snap *snap, const double *coord,
-	const double *alt, size_t k, size_t k_all, struct mm_err *err)
+	double *const *alt, size_t k, struct mm_err *err)
 {
 	double *ids = mm_calloc(k, sizeof(*ids), err);
 	json_t *full = json_deep_copy(e->info);
@@ -50,8 +50,9 @@ int mm_map_epoch_save(struct mm_daemon *d, const struct mm_epoch *e, const struc
 	s.a[2] = array_of("ids", MM_A_F64, k, 0, ids);
 	s.a[3] = array_of("coord", MM_A_F64, k, MM_MAP_DIMS, coord);
 	s.n = 4;
-	for (size_t w = 0; alt && w < MM_LAYOUT_COUNT; w++)
-		s.a[s.n++] = array_of(mm_layout_name[w], MM_A_F64, k, 2, alt + w * 2 * k_all);
+	for (size_t w = 0; w < MM_LAYOUT_COUNT; w++)
+		if (alt[w])
+			s.a[s.n++] = array_of(mm_layout_kinds[w].name, MM_A_F64, k, mm_layout_kinds[w].dims, alt[w]);
 	rc = mm_store_write(d->store, put, &s, err);
 out:
 	if (!full)
@@ -126,8 +127,9 @@ static int points(struct mm_txn *t, uint64_t epoch, struct mm_points *p, struct 
 	only_finite(p->coord, p->k * MM_MAP_DIMS);
 	for (size_t w = 0; w < MM_LAYOUT_COUNT; w++) { /* an epoch need not have them */
 		size_t rows = p->k;
-		p->alt[w] = p->k ? array_dup(t, epoch, mm_layout_name[w], MM_A_F64, &rows, 2, &none) : NULL;
-		only_finite(p->alt[w], 2 * p->k);
+		size_t dims = mm_layout_kinds[w].dims;
+		p->alt[w] = p->k ? array_dup(t, epoch, mm_layout_kinds[w].name, MM_A_F64, &rows, dims, &none) : NULL;
+		only_finite(p->alt[w], dims * p->k);
 	}
 	return 0;
 }
@@ -196,7 +198,8 @@ int mm_map_epoch_load(struct mm_daemon *d, struct mm_points *p, struct mm_err *e
 			json_decref(m->epoch.info);
 			memset(&m->epoch, 0, sizeof(m->epoch));
 		} else if (info && id == last) {
-			m->epoch.has_alt = p->alt[MM_LAYOUT_MDS] && p->alt[MM_LAYOUT_TSNE];
+			for (unsigned w = 0; w < MM_LAYOUT_COUNT; w++)
+				m->epoch.has_alt |= p->alt[w] ? 1u << w : 0;
 		} else if (!info) {
 			mm_log(MM_LOG_ERROR, "map epoch %llu: %s", (unsigned long long)id, why.text);
 			info = json_pack("{s:I, s:s}", "epoch", (json_int_t)id, "damaged", why.text);

@@ -23,9 +23,13 @@
 
 #define METHOD                                                                                                         \
 	{                                                                                                              \
-		.name = "method", .type = MM_ARG_STR, .choices = "pca|mds|tsne", .help = "layout; default: pca"        \
+		.name = "method", .type = MM_ARG_STR, .choices = "pca|mds|tsne", .help = "layout; default: map.layout" \
 	}
-
+#define DIM                                                                                                            \
+	{                                                                                                              \
+		.name = "dim", .type = MM_ARG_INT, .min = 2, .max = 3,                                                 \
+		.help = "dimensions of mds and tsne; default 2 (pca has 3)"                                            \
+	}
 #define DOMAIN                                                                                                         \
 	{                                                                                                              \
 		.name = "domain", .type = MM_ARG_STR, .min = 0, .max = 1024,                                           \
@@ -67,7 +71,7 @@ const struct mm_cmd mm_cmds[] = {
 			DOMAIN } },
 	{ "dist", MM_READ, false, "distance of two models",
 		{ NAME("a", "one model"), NAME("b", "the other model"), DOMAIN } },
-	{ "map", MM_READ, false, "places of all models in an epoch", { EPOCH, METHOD } },
+	{ "map", MM_READ, false, "places of all models in an epoch", { EPOCH, METHOD, DIM, DOMAIN } },
 	{ "epochs", MM_READ, false, "the map epochs there are", { { 0 } } },
 	{ "tree", MM_READ, false, "likely parents of all models: children, checkpoints, merges, copies", { DOMAIN } },
 	{ "cluster", MM_READ, false, "hierarchical clusters of all models",
@@ -109,7 +113,7 @@ const struct mm_cmd mm_cmds[] = {
 			  .required = true,
 			  .choices = "vectors|names|coords",
 			  .help = "what to export" },
-			EPOCH, METHOD } },
+			EPOCH, METHOD, DIM } },
 	{ "events_since", MM_READ, false, "events after `seq` of the run `boot`; without them only where we are",
 		{ { .name = "boot", .type = MM_ARG_STR, .min = 0, .max = 64, .help = "the daemon's run" },
 			{ .name = "seq", .type = MM_ARG_INT, .min = 0, .max = 9e15, .help = "last event seen" } } },

@@ -130,6 +130,7 @@ static inline void daemon_new(struct mm_daemon *d, const struct mm_texts *texts)
 	d->cfg.state_dir = dir;
 	d->cfg.map.clip = 0.02;
 	d->cfg.map.refit_growth = 0.25;
+	d->cfg.map.layouts = MM_LAYOUTS_ALL;
 	d->cfg.alerts.isolated_z = mm_isolate_default.z_min;
 	d->cfg.alerts.on_alert_timeout = 5;
 	events = json_array();
