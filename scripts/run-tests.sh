@@ -4,6 +4,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset OPENBLAS_CORETYPE
+export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp print_suppressions=0 ${LSAN_OPTIONS:-}" # SANITIZE=address
 export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp ${TSAN_OPTIONS:-}" # read in a MODE=tsan build only
 logs=${OUT:-build}/test-logs
 rm -rf "$logs" && mkdir -p "$logs"

@@ -4,29 +4,69 @@
  * has nothing but reference loops for this machine; then, and in builds without it, OpenBLAS. MM_GEMM=openblas decides
  * by hand (tests, measurements). bf16 exists in oneDNN only.
  *
- * Scratch is thread-local and lives as long as its thread. */
+ * What a thread keeps from call to call (scratch, the kernel's own object) ends with the thread: OpenMP ends threads of
+ * its pool whenever a smaller team is asked for. */
 #include "tensor/lin_priv.h"
 
 #include <cblas.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct local {
 	void *p;
 	size_t cap;
+	void *own;
+	void (*drop)(void *own);
 };
 static _Thread_local struct local local;
+static pthread_key_t local_key;
+static bool have_key;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+
+static void local_end(void *arg)
+{
+	struct local *l = arg;
+	if (l->own)
+		l->drop(l->own);
+	free(l->p);
+	memset(l, 0, sizeof(*l));
+}
+
+static void key_make(void)
+{
+	have_key = pthread_key_create(&local_key, local_end) == 0;
+}
+
+static struct local *mine(void)
+{
+	pthread_once(&key_once, key_make);
+	if (have_key)
+		(void)pthread_setspecific(local_key, &local);
+	return &local;
+}
 
 void *mm_lin_scratch(size_t n)
 {
 	if (n > local.cap) {
+		struct local *l = mine();
 		size_t cap = (n + 65535) / 65536 * 65536;
-		free(local.p);
-		local.p = aligned_alloc(4096, cap);
-		local.cap = local.p ? cap : 0;
+		free(l->p);
+		l->p = aligned_alloc(4096, cap);
+		l->cap = l->p ? cap : 0;
 	}
 	return local.p;
+}
+
+void *mm_lin_own(void *(*make)(void), void (*drop)(void *own))
+{
+	if (!local.own) {
+		struct local *l = mine();
+		l->own = make();
+		l->drop = drop;
+	}
+	return local.own;
 }
 
 /* ---- both ---- */

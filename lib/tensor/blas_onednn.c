@@ -31,13 +31,20 @@ static void engine_init(void)
 		engine = NULL;
 }
 
-static _Thread_local dnnl_stream_t stream;
+static void *stream_make(void)
+{
+	dnnl_stream_t s;
+	return dnnl_stream_create(&s, engine, dnnl_stream_default_flags) == dnnl_success ? s : NULL;
+}
+
+static void stream_drop(void *s)
+{
+	dnnl_stream_destroy(s);
+}
 
 static dnnl_stream_t local_stream(void)
 {
-	if (!stream && dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) != dnnl_success)
-		stream = NULL;
-	return stream;
+	return mm_lin_own(stream_make, stream_drop);
 }
 
 static bool md_strided(dnnl_memory_desc_t *m, size_t r, size_t c, size_t sr, size_t sc, dnnl_data_type_t t)

@@ -15,6 +15,9 @@ struct mm_lin {
 	size_t n_scratch;
 };
 
+/* The calling thread's object of the kernel: made when first asked for, dropped when the thread ends. NULL: could not
+ * be made. One kind a process. */
+void *mm_lin_own(void *(*make)(void), void (*drop)(void *own));
 void *mm_lin_scratch(size_t n); /* of the calling thread, at least n bytes, page-aligned; NULL: no memory */
 
 /* false: oneDNN has nothing good for this (err untouched), or a failure. src: MM_F32 or MM_BF16. */
