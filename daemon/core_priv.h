@@ -425,7 +425,8 @@ struct mm_scorer {
 int mm_scorer_run(struct mm_daemon *d, struct mm_job *job, struct mm_err *err) MM_MUST_CHECK;
 void mm_scorer_cancel(struct mm_daemon *d, struct mm_job *job); /* kills it; mm_queue_ended is not called */
 unsigned mm_scorer_threads(const struct mm_daemon *d);
-const char *mm_scorer_priority(const struct mm_daemon *d); /* "idle" or "normal", for --priority */
+void mm_scorer_forget(const struct mm_daemon *d, uint64_t id); /* what a killed run of this model had done */
+const char *mm_scorer_priority(const struct mm_daemon *d);     /* "idle" or "normal", for --priority */
 /* scorer_commit.c: vector, record and job in one transaction; then map and alerts. */
 int mm_result_commit(struct mm_daemon *d, struct mm_job *job, struct mm_result *r, struct mm_err *err) MM_MUST_CHECK;
 /* queue.c's: how a run ended. `r` with DONE only, `why` with the others. */

@@ -26,7 +26,9 @@ enum {
 	O_SEARCH,
 	O_FULL,
 	O_STREAM,
-	O_PRIORITY
+	O_PRIORITY,
+	O_TOKEN_CACHE,
+	O_RESUME
 };
 
 static const struct option options[] = {
@@ -48,6 +50,8 @@ static const struct option options[] = {
 	{ "probe", required_argument, NULL, O_PROBE },
 	{ "search", required_argument, NULL, O_SEARCH },
 	{ "full", no_argument, NULL, O_FULL },
+	{ "token-cache", required_argument, NULL, O_TOKEN_CACHE },
+	{ "resume", required_argument, NULL, O_RESUME },
 	{ "priority", required_argument, NULL, O_PRIORITY },
 	{ "stream", required_argument, NULL, O_STREAM },
 	{ NULL, 0, NULL, 0 },
@@ -70,6 +74,8 @@ void mm_score_usage(FILE *f)
 	      "  --compute f32|bf16|auto    arithmetic (f32)\n"
 	      "  --threads N        (all cores)\n"
 	      "  --memory SIZE      bound on the resident set: 512M, 4G\n"
+	      "  --token-cache DIR  keep token ids of text sets there for models with the same tokenizer\n"
+	      "  --resume FILE      keep what is done there, and go on from it after a kill\n"
 	      "  -o FILE            (standard output)\n"
 	      "  --format npy|json|tsv      (by FILE's name, else tsv)\n"
 	      "  --progress         show progress on standard error\n"
@@ -133,6 +139,12 @@ static int one(struct mm_score_cli *o, int c, const char *arg, struct mm_err *er
 		return 0;
 	case O_SEARCH:
 		o->search = o->mo.search_dir = arg;
+		return 0;
+	case O_TOKEN_CACHE:
+		o->token_cache = arg;
+		return 0;
+	case O_RESUME:
+		o->resume = arg;
 		return 0;
 	case O_FULL:
 		o->full = true;

@@ -17,7 +17,7 @@
 enum mm_score_format { MM_FORMAT_AUTO, MM_FORMAT_NPY, MM_FORMAT_JSON, MM_FORMAT_TSV };
 
 struct mm_score_cli { /* strings borrowed from argv */
-	const char *model, *texts, *ids, *tokens, *probe, *out, *search;
+	const char *model, *texts, *ids, *tokens, *probe, *out, *search, *token_cache, *resume;
 	struct mm_model_opts mo;
 	enum mm_bos bos;
 	enum mm_score_format format;
@@ -44,6 +44,8 @@ int mm_score_tokens_main(const struct mm_score_cli *o, struct mm_err *err) MM_MU
  * [N], "cut" u8 [N], "mink20" and "unigram" f32 [N] (lib/model/signs.c), "tokenizer_hash" and "config_hash" u8 [16],
  * "weight_sample" f32 [1024]. */
 int mm_score_stream_main(const struct mm_score_cli *o, struct mm_err *err) MM_MUST_CHECK;
+
+#define MM_RESUME_WAIT 2.0 /* seconds between two writings of --resume; a job that takes less makes no file */
 
 /* score_out.c */
 int mm_out_write(const struct mm_score_cli *o, const void *data, size_t len,

@@ -114,8 +114,9 @@ static json_t *metadata(const struct mm_score_cli *o, const struct mm_model *m, 
 	json_object_set_new(j, "seconds_load", json_real(r->seconds_load));
 	json_object_set_new(j, "seconds_tokenize", json_real(r->seconds_tokenize));
 	json_object_set_new(j, "seconds_score", json_real(r->seconds_score));
-	json_object_set_new(
-		j, "tokens_per_s", json_real(r->seconds_score > 0 ? (double)r->n_token_total / r->seconds_score : 0));
+	json_object_set_new(j, "tokens_per_s",
+		json_real(
+			r->seconds_score > 0 ? (double)(r->n_token_total - r->n_token_resumed) / r->seconds_score : 0));
 	json_object_set(j, "quick", json_object_get(probe, "quick"));
 	set_hash(j, "texts", t->hash);
 	set_hash(j, "tokenizer_hash", mm_tok_hash(tok));
@@ -138,7 +139,13 @@ static int job(struct stream *s, struct mm_err *err)
 	const struct mm_score_cli *o = s->o;
 	struct mm_texts texts = { 0 };
 	struct mm_score_result r = { 0 };
-	struct mm_score_opts so = { .bos = o->bos, .progress = tell, .ctx = s };
+	struct mm_score_opts so = { .bos = o->bos,
+		.token_cache = o->token_cache,
+		.resume = o->resume,
+		.resume_tag = MM_SCORER_VERSION,
+		.resume_wait = MM_RESUME_WAIT,
+		.progress = tell,
+		.ctx = s };
 	struct mm_score_progress p = { .stage = "load" };
 	struct mm_tok *tok = NULL;
 	struct mm_model *m = NULL;

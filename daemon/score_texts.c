@@ -1,7 +1,9 @@
 /* score_texts.c - modelmap-score --texts: the log-likelihood of every text of a set. */
 #include "daemon/score_priv.h"
+#include "wire/wire.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static void tell_model(const struct mm_model *m)
 {
@@ -21,7 +23,12 @@ int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
 {
 	struct mm_texts texts = { 0 };
 	struct mm_score_result r = { 0 };
-	struct mm_score_opts so = { .bos = o->bos, .progress = o->progress ? mm_out_progress : NULL };
+	struct mm_score_opts so = { .bos = o->bos,
+		.token_cache = o->token_cache,
+		.resume = o->resume,
+		.resume_tag = MM_SCORER_VERSION,
+		.resume_wait = MM_RESUME_WAIT,
+		.progress = o->progress ? mm_out_progress : NULL };
 	struct mm_tok *tok = NULL;
 	struct mm_model *m = NULL;
 	int rc = -1;
@@ -40,12 +47,14 @@ int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
 			"modelmap-score: %zu texts, %llu tokens: load %.2f s, tokenize %.2f s, score %.2f s, %.0f "
 			"tokens/s\n",
 			r.n, (unsigned long long)r.n_token_total, load, r.seconds_tokenize, r.seconds_score,
-			r.seconds_score > 0 ? (double)r.n_token_total / r.seconds_score : 0);
+			r.seconds_score > 0 ? (double)(r.n_token_total - r.n_token_resumed) / r.seconds_score : 0);
 	if (r.n_cut * 100 > r.n)
 		fprintf(stderr,
 			"modelmap-score: warning: %zu of %zu texts are longer than the model's context and were cut\n",
 			r.n_cut, r.n);
 	rc = mm_out_result(o, m, &texts, &r, err);
+	if (!rc && o->resume)
+		(void)!unlink(o->resume);
 out:
 	mm_score_result_fini(&r);
 	mm_tok_close(tok);

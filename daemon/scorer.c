@@ -7,11 +7,19 @@
  */
 #include "daemon/core_priv.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SCRATCH	  "scratch" /* in state_dir */
+#define KEEP_DAYS 30
 
 struct mm_run {
 	struct mm_daemon *d;
@@ -48,6 +56,8 @@ static void ended(struct mm_run *r, enum mm_outcome how)
 	struct mm_err why = r->why;
 	r->result = (struct mm_result){ 0 };
 	run_free(r);
+	if (how == MM_RUN_FAILED || how == MM_RUN_CHANGED)
+		mm_scorer_forget(d, job->e->rec.id);
 	mm_queue_ended(d, job, how, &result, &why);
 	mm_result_fini(&result);
 }
@@ -229,17 +239,33 @@ const char *mm_scorer_priority(const struct mm_daemon *d)
 	return d->cfg.score.priority == MM_PRIORITY_NORMAL ? "normal" : "idle";
 }
 
+/* What a killed run of this model had done: modelmap-score --resume. Removed when there is nothing to go on with. */
+static void resume_path(const struct mm_daemon *d, uint64_t id, char *out, size_t size)
+{
+	snprintf(out, size, "%s/" SCRATCH "/job-%llu", d->cfg.state_dir, (unsigned long long)id);
+}
+
+void mm_scorer_forget(const struct mm_daemon *d, uint64_t id)
+{
+	char path[PATH_MAX];
+	resume_path(d, id, path, sizeof path);
+	(void)!unlink(path);
+}
+
 static struct mm_child *spawn(struct mm_run *r, struct mm_err *err)
 {
 	const struct mm_daemon *d = r->d;
 	const struct mm_model_entry *e = r->job->e;
 	const char *root = mm_ready_root(e);
-	char threads[16], memory[24];
+	char threads[16], memory[24], scratch[PATH_MAX], resume[PATH_MAX];
 	snprintf(threads, sizeof threads, "%u", mm_scorer_threads(d));
 	snprintf(memory, sizeof memory, "%llu", (unsigned long long)memory_of_one(d));
+	snprintf(scratch, sizeof scratch, "%s/" SCRATCH, d->cfg.state_dir);
+	resume_path(d, e->rec.id, resume, sizeof resume);
 	const char *argv[] = { d->score_program, "--stream", "1", "--texts", d->cfg.texts, "--bos", d->cfg.score.bos,
 		"--compute", d->cfg.score.compute, "--threads", threads, "--memory", memory, "--priority",
-		mm_scorer_priority(d), "--search", root ? root : e->rec.path, e->rec.path, NULL };
+		mm_scorer_priority(d), "--token-cache", scratch, "--resume", resume, "--search",
+		root ? root : e->rec.path, e->rec.path, NULL };
 	struct mm_child_opts o = { .argv = argv,
 		.threads = mm_scorer_threads(d),
 		.stall = d->cfg.score.timeout,
@@ -293,10 +319,29 @@ void mm_scorer_cancel(struct mm_daemon *d, struct mm_job *job)
 		run_stop(job->run);
 }
 
+/* The directory for scorers' aids. Files of jobs that nobody went on with go after a month. */
+static int scratch_make(const struct mm_daemon *d, struct mm_err *err)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%s/" SCRATCH, d->cfg.state_dir);
+	if (mm_mkdirs(path, 0700, err))
+		return mm_wrap(err, "scorer");
+	DIR *dir = opendir(path);
+	for (struct dirent *e; dir && (e = readdir(dir));) {
+		struct stat st;
+		if (!strncmp(e->d_name, "job-", 4) && !fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+			time(NULL) - st.st_mtim.tv_sec > KEEP_DAYS * 86400)
+			(void)!unlinkat(dirfd(dir), e->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
+	return 0;
+}
+
 int mm_scorer_start(struct mm_daemon *d, struct mm_err *err)
 {
 	d->scorer = mm_calloc(1, sizeof *d->scorer, err);
-	return d->scorer ? 0 : -1;
+	return d->scorer && !scratch_make(d, err) ? 0 : -1;
 }
 
 void mm_scorer_stop(struct mm_daemon *d)

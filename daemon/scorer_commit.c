@@ -121,6 +121,7 @@ int mm_result_commit(struct mm_daemon *d, struct mm_job *j, struct mm_result *re
 		mm_free(loglik);
 		return -1;
 	}
+	mm_scorer_forget(d, e->rec.id);
 	if (loglik)
 		memcpy(loglik, res->loglik, n * sizeof *loglik);
 	mm_map_retire(d, e->loglik); /* a worker may still read it */

@@ -138,6 +138,11 @@ struct mm_score_opts {
 	bool want_tokens;					       /* keep per-token log-probs */
 	int (*progress)(void *ctx, const struct mm_score_progress *p); /* non-zero: cancel */
 	void *ctx;
+	const char *token_cache; /* directory for token ids of text sets; NULL: none */
+	const char
+		*resume; /* file of what a killed job had done, and this one does; NULL: none. The caller removes it */
+	const char *resume_tag; /* version of whoever asks: another one begins again */
+	double resume_wait;	/* seconds between two writings */
 };
 struct mm_score_result { /* zero-initialise; free with mm_score_result_fini */
 	size_t n;
@@ -148,6 +153,7 @@ struct mm_score_result { /* zero-initialise; free with mm_score_result_fini */
 	float *unigram;	   /* [n] nats: log-likelihood by the frequencies of the tokens in all the texts */
 	size_t n_cut;
 	uint64_t n_token_total;
+	uint64_t n_token_resumed; /* of these, not scored by this run */
 	double seconds_load, seconds_tokenize, seconds_score;
 	double seconds_cpu; /* processor time of all threads while scoring */
 };

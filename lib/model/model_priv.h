@@ -618,6 +618,7 @@ struct mm_score_job {
 	double share, told;
 	/* takes the log-probs of tokens from .. n-1 of one sequence */
 	int (*take)(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err);
+	void (*batch_done)(void *ctx); /* after the last take of a batch; or NULL */
 	void *ctx;
 };
 /* Sorts the sequences, packs, runs, hands out. Checks ids and lengths first. */
@@ -630,6 +631,26 @@ double mm_sign_mink(double *logprob, size_t n); /* [n] put in another order */
 /* out[index of the sequence]; nothing for sequences that are not there */
 int mm_sign_unigram(
 	const struct mm_score_seq *s, size_t n_seq, size_t n_vocab, float *out, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- tok_cache.c: token ids of a text set; `front` places are left free in front of each text's ---- */
+
+bool mm_tok_cache_get(const char *dir, const struct mm_tok *tok, const struct mm_texts *texts, unsigned flags,
+	size_t front, struct mm_ids *out); /* false: not there, or spoilt */
+void mm_tok_cache_put(const char *dir, const struct mm_tok *tok, const struct mm_texts *texts, unsigned flags,
+	size_t front, const struct mm_ids *ids); /* an aid: a failure is of no consequence */
+
+/* ---- score_resume.c: texts that a killed job has done ---- */
+
+struct mm_resume;
+int mm_resume_key(const struct mm_model *m, const struct mm_texts *texts, enum mm_bos bos, const char *tag,
+	struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
+struct mm_resume *mm_resume_open(
+	const char *path, struct mm_hash key, size_t n, double wait, struct mm_err *err) MM_MUST_CHECK;
+void mm_resume_close(struct mm_resume *r); /* NULL is fine */
+bool mm_resume_has(const struct mm_resume *r, size_t text);
+void mm_resume_give(const struct mm_resume *r, double *loglik, float *mink20); /* [n] each: those that are done */
+void mm_resume_add(struct mm_resume *r, size_t text, double loglik, float mink20);
+void mm_resume_flush(struct mm_resume *r, const char *path); /* after a batch; writes when it is time */
 
 /* ---- moe.c ---- */
 

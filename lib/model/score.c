@@ -88,6 +88,8 @@ static int batch_run(struct mm_score_job *j, const struct mm_score_seq *s, size_
 	rc = mm_pass_run(j->m, &b, target, logprob, err);
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = j->take(j->ctx, &s[i], logprob + b.start[i] + s[i].from - 1, err);
+	if (rc == 0 && j->batch_done)
+		j->batch_done(j->ctx);
 	j->tokens += b.n_tok;
 	j->n_batch = 0;
 out:

@@ -3,7 +3,10 @@
  * BOS policy: `auto` puts the template's own front tokens, else one context token (config's bos, the tokenizer's, its
  * eos), before the text and scores every token of the text; the template's tail is neither kept nor scored. `paper`
  * scores what the tokenizer gives from its second token on; `none` drops the template and scores from the second token
- * on. A text longer than the model's context is cut there and counted. */
+ * on. A text longer than the model's context is cut there and counted.
+ *
+ * Token ids come from the cache (tok_cache.c) where there are some; texts that a killed job has done (score_resume.c)
+ * are not done again. */
 #include "model/model_priv.h"
 
 #include <math.h>
@@ -14,6 +17,8 @@ struct text_run {
 	struct mm_score_result *out;
 	double *sorted; /* [cap] */
 	size_t cap;
+	struct mm_resume *resume; /* or NULL */
+	const char *resume_path;
 };
 
 static int take_text(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err)
@@ -30,7 +35,16 @@ static int take_text(void *ctx, const struct mm_score_seq *s, const double *logp
 		return -1;
 	memcpy(r->sorted, logprob, n * sizeof(*r->sorted));
 	r->out->mink20[s->index] = (float)mm_sign_mink(r->sorted, n);
+	if (r->resume)
+		mm_resume_add(r->resume, s->index, sum, r->out->mink20[s->index]);
 	return 0;
+}
+
+static void batch_done(void *ctx)
+{
+	struct text_run *r = ctx;
+	if (r->resume)
+		mm_resume_flush(r->resume, r->resume_path);
 }
 
 /* What stands in front of every text under `auto`: the template's front, else one token; n 0: there is none. */
@@ -56,25 +70,18 @@ struct tokens {
 	size_t n, n_front;
 };
 
-static int tokenize(const struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts, enum mm_bos bos,
-	struct tokens *t, struct mm_err *err)
+static int encode_all(const struct mm_tok *tok, const struct mm_texts *texts, unsigned flags, size_t n_front,
+	struct mm_ids *ids, struct mm_err *err)
 {
-	const uint32_t *front = NULL;
-	uint32_t one = 0;
-	size_t n_front = bos == MM_BOS_AUTO ? context_of(m, tok, &front, &one) : 0;
 	int failed = 0;
-	t->n_front = n_front;
 #pragma omp parallel for schedule(dynamic, 8) num_threads((int)mm_threads())
-	for (size_t i = 0; i < t->n; i++) {
+	for (size_t i = 0; i < texts->n; i++) {
 		struct mm_err e = { .code = MM_OK };
-		struct mm_ids *d = &t->ids[i];
+		struct mm_ids *d = &ids[i];
 		int rc = mm_grow(&d->id, &d->cap, n_front + 1, sizeof(*d->id), &e);
-		if (rc == 0 && n_front)
-			memcpy(d->id, front, n_front * sizeof(*front));
 		d->n = rc == 0 ? n_front : 0;
 		if (rc == 0)
-			rc = mm_tok_encode(
-				tok, texts->text[i], texts->len[i], bos == MM_BOS_PAPER ? MM_TOK_SPECIAL : 0, d, &e);
+			rc = mm_tok_encode(tok, texts->text[i], texts->len[i], flags, d, &e);
 		if (rc) {
 #pragma omp critical(mm_tokenize_failed)
 			{
@@ -85,6 +92,26 @@ static int tokenize(const struct mm_model *m, const struct mm_tok *tok, const st
 		}
 	}
 	return failed ? mm_wrap(err, "tokenizing") : 0;
+}
+
+static int tokenize(const struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts,
+	const struct mm_score_opts *o, struct tokens *t, struct mm_err *err)
+{
+	enum mm_bos bos = o ? o->bos : MM_BOS_AUTO;
+	const char *cache = o ? o->token_cache : NULL;
+	const uint32_t *front = NULL;
+	uint32_t one = 0;
+	unsigned flags = bos == MM_BOS_PAPER ? MM_TOK_SPECIAL : 0;
+	t->n_front = bos == MM_BOS_AUTO ? context_of(m, tok, &front, &one) : 0;
+	if (!cache || !mm_tok_cache_get(cache, tok, texts, flags, t->n_front, t->ids)) {
+		if (encode_all(tok, texts, flags, t->n_front, t->ids, err))
+			return -1;
+		if (cache)
+			mm_tok_cache_put(cache, tok, texts, flags, t->n_front, t->ids);
+	}
+	for (size_t i = 0; t->n_front && i < t->n; i++)
+		memcpy(t->ids[i].id, front, t->n_front * sizeof(*front));
+	return 0;
 }
 
 static size_t context_length(const struct mm_model *m)
@@ -106,7 +133,22 @@ static int result_init(struct mm_score_result *out, size_t n, struct mm_err *err
 	return out->unigram ? 0 : -1;
 }
 
-static int score_tokens(struct mm_score_job *j, const struct tokens *t, struct mm_score_result *out, struct mm_err *err)
+/* What the killed job had done goes into the result, the rest stays in the job. */
+static void skip_done(struct mm_score_job *j, const struct mm_resume *resume, struct mm_score_result *out)
+{
+	size_t left = 0;
+	mm_resume_give(resume, out->loglik, out->mink20);
+	for (size_t i = 0; i < j->n_seq; i++) {
+		if (mm_resume_has(resume, j->seq[i].index))
+			out->n_token_resumed += j->seq[i].n - j->seq[i].from;
+		else
+			j->seq[left++] = j->seq[i];
+	}
+	j->n_seq = left;
+}
+
+static int score_tokens(struct mm_score_job *j, const struct tokens *t, const struct mm_resume *resume,
+	struct mm_score_result *out, struct mm_err *err)
 {
 	size_t limit = context_length(j->m);
 	j->seq = mm_calloc(t->n, sizeof(*j->seq), err);
@@ -125,7 +167,24 @@ static int score_tokens(struct mm_score_job *j, const struct tokens *t, struct m
 		out->n_token_total += n - from;
 		j->seq[j->n_seq++] = (struct mm_score_seq){ t->ids[i].id, n, from, i };
 	}
-	return mm_sign_unigram(j->seq, j->n_seq, j->m->hp.n_vocab, out->unigram, err) ? -1 : mm_score_run(j, err);
+	if (mm_sign_unigram(j->seq, j->n_seq, j->m->hp.n_vocab, out->unigram, err))
+		return -1;
+	if (resume)
+		skip_done(j, resume, out);
+	return mm_score_run(j, err);
+}
+
+static int resume_open(const struct mm_model *m, const struct mm_texts *texts, const struct mm_score_opts *o,
+	struct text_run *run, struct mm_err *err)
+{
+	struct mm_hash key;
+	if (!o || !o->resume)
+		return 0;
+	run->resume_path = o->resume;
+	if (mm_resume_key(m, texts, o->bos, o->resume_tag, &key, err))
+		return -1;
+	run->resume = mm_resume_open(o->resume, key, texts->n, o->resume_wait, err);
+	return run->resume ? 0 : -1;
 }
 
 static double cpu_seconds(void)
@@ -141,18 +200,22 @@ int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm
 {
 	struct text_run run = { .out = out };
 	struct tokens t = { .n = texts->n };
-	struct mm_score_job j = {
-		.m = m, .opts = opts, .n_total = texts->n, .start = mm_monotonic(), .take = take_text, .ctx = &run
-	};
+	struct mm_score_job j = { .m = m,
+		.opts = opts,
+		.n_total = texts->n,
+		.start = mm_monotonic(),
+		.take = take_text,
+		.batch_done = batch_done,
+		.ctx = &run };
 	int rc = -1;
 	if (result_init(out, texts->n, err) || !(t.ids = mm_calloc(texts->n, sizeof(*t.ids), err)) ||
-		mm_score_tell(&j, "tokenize", 0, err) ||
-		tokenize(m, tok, texts, opts ? opts->bos : MM_BOS_AUTO, &t, err))
+		mm_score_tell(&j, "tokenize", 0, err) || tokenize(m, tok, texts, opts, &t, err) ||
+		resume_open(m, texts, opts, &run, err))
 		goto out;
 	out->seconds_tokenize = mm_monotonic() - j.start;
 	j.start = mm_monotonic();
 	out->seconds_cpu = -cpu_seconds();
-	rc = score_tokens(&j, &t, out, err);
+	rc = score_tokens(&j, &t, run.resume, out, err);
 	out->seconds_score = mm_monotonic() - j.start;
 	out->seconds_cpu += cpu_seconds();
 out:
@@ -161,6 +224,7 @@ out:
 	mm_free(t.ids);
 	mm_free(j.seq);
 	mm_free(run.sorted);
+	mm_resume_close(run.resume);
 	if (rc)
 		mm_score_result_fini(out);
 	return rc;

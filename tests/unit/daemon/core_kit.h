@@ -316,6 +316,10 @@ static inline void fake_main(int argc, char **argv)
 	const char *root = fake_option(argc, argv, "--search"), *probe = fake_option(argc, argv, "--probe");
 	if (probe)
 		fake_exit(fake_probe(probe, root, !strcmp(argv[argc - 1], "--full")));
+	const char *resume = fake_option(argc, argv, "--resume");
+	FILE *f = resume ? fopen(resume, "we") : NULL;
+	if (f)
+		fclose(f);
 	if (fake_option(argc, argv, "--stream"))
 		fake_exit(fake_stream(argv[argc - 1], root, fake_option(argc, argv, "--texts"),
 			fake_option(argc, argv, "--bos"), fake_option(argc, argv, "--compute")));
@@ -504,7 +508,7 @@ static inline int kit_setup(void **state)
 	for (int i = 0; i < KIT_TEXTS; i++)
 		fprintf(f, "{\"text\":\"text number %d\",\"domain\":\"d\"}\n", i);
 	fclose(f);
-	kit.cfg = (struct mm_config){
+	kit.cfg = (struct mm_config){ .state_dir = kit_state,
 		.watch = { .mode = MM_WATCH_INOTIFY, .settle = 0.1, .give_up = 3600, .poll_interval = 0.1 },
 		.score = { .concurrency = 1,
 			.threads = 1,
@@ -513,8 +517,7 @@ static inline int kit_setup(void **state)
 			.order = MM_ORDER_OLDEST,
 			.retries = 2,
 			.backoff = 0,
-			.timeout = 20 }
-	};
+			.timeout = 20 } };
 	return 0;
 }
 

@@ -173,8 +173,12 @@ static void runs(void **state)
 			(w->part && (!r->reason || !strstr(r->reason, w->part))) || kit_calls(line) != w->streams)
 			fail_msg("%s: state %s, code %s, reason %s, %u runs", w->how, mm_model_state_name(r->state),
 				r->reason_code ? r->reason_code : "-", r->reason ? r->reason : "-", kit_calls(line));
-		if (w->st == MM_ST_PLACED)
+		char resume[160];
+		snprintf(resume, sizeof resume, "%s/scratch/job-%llu", kit_state, (unsigned long long)r->id);
+		if (w->st == MM_ST_PLACED) {
 			assert_true(kit_vector_is(name, kit_at("%s", name)));
+			assert_int_equal(access(resume, F_OK), -1); /* what was done so far is of no use any more */
+		}
 		assert_null(mm_job_of(kit_model(name)));
 	}
 	assert_int_equal(kit_model("m01")->rec.n_cut, 3);
