@@ -3,7 +3,8 @@
 set -eu
 build="gcc make pkg-config libsystemd-dev liblmdb-dev libzmq3-dev libopenblas-dev liblapacke-dev libjansson-dev
  libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libdnnl-dev"
-test="libcmocka-dev clang clang-format shellcheck python3 systemd dbus lmdb-utils"
+test="libcmocka-dev clang clang-format shellcheck python3 python3-zmq
+ python3-numpy python3-pytest mypy systemd dbus lmdb-utils"
 want=""
 for stage in "$@"; do
 	case $stage in

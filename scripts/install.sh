@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the programs and what belongs to them, or removes them again: install.sh [uninstall].
-# DESTDIR, PREFIX (default /usr/local), SYSCONFDIR (default /etc), OUT (the build folder). An edited configuration stays.
+# DESTDIR, PREFIX (default /usr/local), SYSCONFDIR (default /etc), OUT (the build folder), PYTHONDIR (where the Python
+# package goes; empty: nowhere). An edited configuration stays.
 set -eu
 cd "$(dirname "$0")/.."
 DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/usr/local} SYSCONFDIR=${SYSCONFDIR:-/etc}
@@ -10,12 +11,25 @@ bin=$PREFIX/bin share=$PREFIX/share units=$PREFIX/lib/systemd/system
 conf=$SYSCONFDIR/modelmapd/modelmapd.yaml
 programs="modelmapd modelmap-score modelmap"
 
+# Where the system's Python looks below this prefix: Debian's own packages lie in one directory for all versions.
+python_dir() {
+	if [ "$PREFIX" = /usr ]; then echo /usr/lib/python3/dist-packages; return; fi
+	for p in /usr/bin/python3 python3; do
+		v=$("$p" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
+		echo "$PREFIX/lib/python$v/dist-packages"
+		return
+	done
+}
+PYTHONDIR=${PYTHONDIR-$(python_dir)}
+case $PYTHONDIR in *[!A-Za-z0-9/._+-]*) echo "install: PYTHONDIR: letters, digits and / . _ + - only" >&2; exit 2 ;; esac
+
 uninstall() {
 	for p in $programs; do rm -f "$DESTDIR$bin/$p"; done
 	rm -f "$DESTDIR$units/modelmapd.service" "$DESTDIR$PREFIX/lib/sysusers.d/modelmapd.conf" \
 		"$DESTDIR$PREFIX/lib/tmpfiles.d/modelmapd.conf" "$DESTDIR$share/bash-completion/completions/modelmap"
 	for m in man/*.[1-8]; do rm -f "$DESTDIR$share/man/man${m##*.}/${m#man/}"; done
 	rm -rf "$DESTDIR$share/modelmapd" "$DESTDIR$share/doc/modelmapd"
+	[ -z "$PYTHONDIR" ] || rm -rf "$DESTDIR$PYTHONDIR/modelmap"
 	if [ -f "$DESTDIR$conf" ] && cmp -s config/modelmapd.yaml "$DESTDIR$conf"; then
 		rm -f "$DESTDIR$conf"
 		rmdir "$DESTDIR${conf%/*}" 2>/dev/null || true
@@ -52,6 +66,12 @@ put 644 systemd/modelmapd.tmpfiles "$PREFIX/lib/tmpfiles.d/modelmapd.conf"
 for m in man/*.[1-8]; do put 644 "$m" "$share/man/man${m##*.}/${m#man/}"; done
 put 644 client/completion.bash "$share/bash-completion/completions/modelmap"
 for d in README.md NEWS LICENSE; do put 644 $d "$share/doc/modelmapd/$d"; done
+if [ -n "$PYTHONDIR" ]; then
+	for f in client/python/modelmap/*.py client/python/modelmap/py.typed; do put 644 "$f" "$PYTHONDIR/modelmap/${f##*/}"; done
+	put 644 client/python/examples/map_and_ridge.py "$share/doc/modelmapd/examples/map_and_ridge.py"
+else
+	echo "note: no Python here, its package is not installed (PYTHONDIR=... says where)"
+fi
 t=$(texts)
 if [ -n "$t" ]; then
 	put 644 "$t" "$share/modelmapd/texts.jsonl"

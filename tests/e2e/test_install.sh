@@ -15,7 +15,8 @@ inst "$tmp/pkg" /usr >/dev/null
 for f in usr/bin/modelmapd usr/bin/modelmap-score usr/bin/modelmap usr/lib/systemd/system/modelmapd.service \
 	usr/lib/sysusers.d/modelmapd.conf usr/lib/tmpfiles.d/modelmapd.conf usr/share/man/man8/modelmapd.8 \
 	usr/share/man/man5/modelmapd.yaml.5 usr/share/bash-completion/completions/modelmap \
-	usr/share/doc/modelmapd/README.md etc/modelmapd/modelmapd.yaml; do
+	usr/share/doc/modelmapd/README.md etc/modelmapd/modelmapd.yaml \
+	usr/lib/python3/dist-packages/modelmap/client.py usr/share/doc/modelmapd/examples/map_and_ridge.py; do
 	[ -s "$tmp/pkg/$f" ] || fail "$f is missing"
 done
 for m in man/*.[1-8]; do [ -s "$tmp/pkg/usr/share/man/man${m##*.}/${m#man/}" ] || fail "$m is not installed"; done
@@ -44,6 +45,9 @@ if command -v systemd-analyze >/dev/null; then
 else
 	echo "note: no systemd-analyze here, the unit is not verified"
 fi
+find "$tmp/own/lib" -path '*/dist-packages/modelmap/py.typed' | grep -q . || fail "the Python package"
+PYTHONDIR="" inst "$tmp/nopy" /usr >/dev/null
+[ ! -e "$tmp/nopy/usr/lib/python3" ] || fail "PYTHONDIR= installs the Python package"
 mv "$tmp/own" "$tmp/moved"
 cat >"$tmp/c.yaml" <<END
 watch: { dirs: [m] }
