@@ -12,7 +12,7 @@ run_one() {
 	local t=$1 log=$2 rc
 	case $t in
 	*/fuzz/*/fuzz_*) "$t" "tests/fuzz/seeds/$(basename "$t" | sed s/^fuzz_//)" >"$log" 2>&1 ;;
-	*) timeout -k 5 "${TEST_TIMEOUT:-900}" "$t" >"$log" 2>&1 ;;
+	*) timeout -k 5 "${TEST_TIMEOUT:-1800}" "$t" >"$log" 2>&1 ;;
 	esac
 	rc=$?
 	echo "$rc" >"$log.rc"
