@@ -81,7 +81,8 @@ struct mm_check_row { /* what the last test of a model gave; kept with the model
 	struct mm_leak_test test;
 	double p, level, wealth;
 	bool found;   /* a discovery of the stream */
-	bool leaked;  /* found, and the effect matters */
+	bool refuted; /* texts known to be unseen show the same */
+	bool leaked;  /* found, the effect matters, and not refuted */
 	json_t *more; /* {"suspect_texts","domains","histogram"}; NULL: nothing suspicious */
 };
 struct mm_check {

@@ -135,6 +135,7 @@ static int take(struct mm_daemon *d, struct mm_sweep *w, struct mm_err *err)
 		r->n_models = w->k;
 		r->test = m->t;
 		r->p = m->t.p_all;
+		r->refuted = m->refuted;
 		json_decref(r->more);
 		r->more = m->more;
 		m->more = NULL;

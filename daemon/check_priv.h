@@ -33,6 +33,7 @@ struct mm_check_model { /* one model as the worker sees it */
 	bool usable, leaked, test;
 	bool healthy; /* without an open anomaly alert */
 	struct mm_leak_test t;
+	bool refuted;			     /* by texts known to be unseen */
 	json_t *more;			     /* made on the worker, taken by the loop */
 	bool asked[MM_ODD_COUNT];	     /* the rule had something to go by */
 	struct mm_finding odd[MM_ODD_COUNT]; /* with a cause: found */

@@ -49,6 +49,14 @@ json_t *mm_check_tests_json(const struct mm_check_row *r)
 					   m->share, "width", m->width, "dof", m->dof, "predictors",
 					   (json_int_t)r->test.n_predictors[s]));
 	}
+	for (int s = 0; a && s < MM_LEAK_SIGNS; s++) {
+		const struct mm_leak_sign_result *x = &r->test.sign[s];
+		if (x->known)
+			json_array_append_new(
+				a, json_pack("{s:s, s:s, s:f, s:f, s:f, s:I}", "name", mm_leak_sign_name[s], "null",
+					   mm_leak_sign_null[s], "statistic", x->statistic, "p", x->p, "effect",
+					   x->effect, "n", (json_int_t)x->n));
+	}
 	return a;
 }
 
@@ -56,9 +64,10 @@ static json_t *row_json(const struct mm_check_row *r)
 {
 	char hex[MM_HASH_HEX];
 	mm_hash_hex(r->full, hex);
-	json_t *o = json_pack("{s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:b, s:b, s:o}", "seq", (json_int_t)r->seq, "full",
-		hex, "tested_at", (json_int_t)r->tested_at, "models", (json_int_t)r->n_models, "p", r->p, "level",
-		r->level, "wealth", r->wealth, "found", r->found, "leaked", r->leaked, "tests", mm_check_tests_json(r));
+	json_t *o = json_pack("{s:I, s:s, s:I, s:I, s:f, s:f, s:f, s:b, s:b, s:b, s:o}", "seq", (json_int_t)r->seq,
+		"full", hex, "tested_at", (json_int_t)r->tested_at, "models", (json_int_t)r->n_models, "p", r->p,
+		"level", r->level, "wealth", r->wealth, "found", r->found, "refuted", r->refuted, "leaked", r->leaked,
+		"tests", mm_check_tests_json(r));
 	if (o && r->more)
 		json_object_set(o, "more", r->more);
 	return o;
@@ -69,10 +78,10 @@ json_t *mm_check_json(const struct mm_daemon *d, const struct mm_model_entry *e)
 	const struct mm_check_row *r = mm_check_of(d, e);
 	if (!r)
 		return NULL;
-	return json_pack("{s:f, s:f, s:f, s:b, s:b, s:I, s:I, s:I, s:o, s:b}", "p", r->p, "level", r->level, "wealth",
-		r->wealth, "found", r->found, "leaked", r->leaked, "number", (json_int_t)r->seq, "tested_at",
-		(json_int_t)r->tested_at, "models", (json_int_t)r->n_models, "tests", mm_check_tests_json(r), "due",
-		mm_check_due(d));
+	return json_pack("{s:f, s:f, s:f, s:b, s:b, s:b, s:I, s:I, s:I, s:o, s:b}", "p", r->p, "level", r->level,
+		"wealth", r->wealth, "found", r->found, "refuted", r->refuted, "leaked", r->leaked, "number",
+		(json_int_t)r->seq, "tested_at", (json_int_t)r->tested_at, "models", (json_int_t)r->n_models, "tests",
+		mm_check_tests_json(r), "due", mm_check_due(d));
 }
 
 static double num(const json_t *o, const char *key)
@@ -93,6 +102,7 @@ static int row_parse(struct mm_check_row *r, const json_t *o, struct mm_err *err
 	r->wealth = num(o, "wealth");
 	r->found = json_is_true(json_object_get(o, "found"));
 	r->leaked = json_is_true(json_object_get(o, "leaked"));
+	r->refuted = json_is_true(json_object_get(o, "refuted"));
 	r->test.p_all = r->p;
 	r->more = json_incref(json_object_get(o, "more"));
 	const json_t *t;
@@ -100,6 +110,13 @@ static int row_parse(struct mm_check_row *r, const json_t *o, struct mm_err *err
 	double best = -1;
 	json_array_foreach (json_object_get(o, "tests"), at, t) {
 		const char *name = json_string_value(json_object_get(t, "name"));
+		for (int s = 0; name && s < MM_LEAK_SIGNS; s++)
+			if (strcmp(name, mm_leak_sign_name[s]) == 0)
+				r->test.sign[s] = (struct mm_leak_sign_result){ .known = true,
+					.statistic = num(t, "statistic"),
+					.p = num(t, "p"),
+					.effect = num(t, "effect"),
+					.n = (size_t)num(t, "n") };
 		for (int s = 0; s < MM_LEAK_SIDES; s++) {
 			if (!name || strcmp(name, mm_leak_side_name[s]) != 0)
 				continue;
@@ -169,7 +186,7 @@ int mm_check_replay(struct mm_daemon *d, struct mm_err *err)
 		r->level = f[i].level;
 		r->wealth = f[i].wealth;
 		r->found = f[i].found;
-		r->leaked = r->found &&
+		r->leaked = r->found && !r->refuted &&
 			    mm_leak_matters(&r->test.mix[r->test.best],
 				    json_array_size(json_object_get(r->more, "suspect_texts")), d->texts.mean_bytes);
 	}

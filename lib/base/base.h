@@ -242,11 +242,14 @@ struct mm_texts {
 	uint32_t *domain;  /* [n] index into domain_name */
 	size_t n_domain;
 	char **domain_name;  /* [n_domain]; "" where a line has none */
+	bool *control;	     /* [n] "role": "control": known to be unseen by all models */
+	size_t n_control;
 	struct mm_hash hash; /* over the texts in order (lengths included), nothing else */
 	double mean_bytes;
 	void *priv;
 };
-/* JSONL, one object a line: "text" (string, required, not empty), "domain" or "pile_set_name" (also under "meta").
+/* JSONL, one object a line: "text" (string, required, not empty), "domain" or "pile_set_name" (also under "meta"),
+ * "role" ("control" means something, anything else nothing).
  * Errors name the line. */
 int mm_texts_load(struct mm_texts *t, const char *path, struct mm_err *err) MM_MUST_CHECK;
 void mm_texts_free(struct mm_texts *t); /* zeroed is fine */

@@ -12,7 +12,7 @@
 
 struct priv {
 	json_t **line; /* [n] keeps the strings alive */
-	size_t n, cap, cap_text, cap_len, cap_domain, cap_name;
+	size_t n, cap, cap_text, cap_len, cap_domain, cap_name, cap_control;
 };
 
 static const char *domain_of(const json_t *o)
@@ -62,8 +62,12 @@ static int add_line(struct mm_texts *t, const char *s, size_t len, struct mm_err
 		mm_grow(&t->text, &p->cap_text, t->n + 1, sizeof *t->text, err) ||
 		mm_grow(&t->len, &p->cap_len, t->n + 1, sizeof *t->len, err) ||
 		mm_grow(&t->domain, &p->cap_domain, t->n + 1, sizeof *t->domain, err) ||
+		mm_grow(&t->control, &p->cap_control, t->n + 1, sizeof *t->control, err) ||
 		domain_index(t, domain_of(o), &t->domain[t->n], err))
 		goto bad;
+	const char *role = json_string_value(json_object_get(o, "role"));
+	t->control[t->n] = role && !strcmp(role, "control");
+	t->n_control += t->control[t->n];
 	p->line[p->n++] = o;
 	t->text[t->n] = json_string_value(text);
 	t->len[t->n++] = json_string_length(text);
@@ -139,6 +143,7 @@ void mm_texts_free(struct mm_texts *t)
 	mm_free(t->text);
 	mm_free(t->len);
 	mm_free(t->domain);
+	mm_free(t->control);
 	mm_free(t->domain_name);
 	*t = (struct mm_texts){ 0 };
 }

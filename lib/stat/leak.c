@@ -33,12 +33,15 @@ double mm_leak_p(double llr, double inflation)
 	return llr > 0 ? fmax(exp(-llr / fmax(inflation, 1)), 1e-300) : 1;
 }
 
-double mm_leak_combine(const double *p, size_t n)
+double mm_leak_combine(const double *p, const double *weight, size_t n)
 {
-	double least = 1;
+	double least = 1, all = 0;
 	for (size_t i = 0; i < n; i++)
-		least = fmin(least, p[i]);
-	return fmin(1, least * (double)n);
+		all += weight[i];
+	for (size_t i = 0; i < n; i++)
+		if (weight[i] > 0)
+			least = fmin(least, p[i] * all / weight[i]);
+	return fmin(1, least);
 }
 
 /* ---- level ---- */

@@ -14,6 +14,12 @@ const char *const mm_leak_side_name[MM_LEAK_SIDES] = { "contrast_relatives", "co
 #define STRANGERS_MIN 4
 #define SEED	      20230929
 
+/* Of the parts in the combined p-value: what the contrast loses by the others' company is a factor of 1.25. */
+#define WEIGHT_SIDE 0.4
+static const double sign_weight[MM_LEAK_SIGNS] = {
+	[MM_LEAK_MEMORISED] = 0.1, [MM_LEAK_CONTROL] = 0.08, [MM_LEAK_LEVEL] = 0.02
+};
+
 struct sorted {
 	double d;
 	size_t i;
@@ -102,33 +108,101 @@ out:
 	return rc;
 }
 
+int mm_leak_memorised(const struct mm_leak_input *in, const float *const *mink, size_t self,
+	struct mm_leak_sign_result *out, struct mm_err *err)
+{
+	size_t k = in->m->k, n = in->m->n, n_row = 0, most = MM_MIN((size_t)MM_LEAK_PREDICTORS, n / 10);
+	struct mm_leak_mix mix;
+	int rc = -1;
+	memset(out, 0, sizeof(*out));
+	out->p = 1;
+	if (n < MM_LEAK_MIN_TEXTS || !mink[self])
+		return 0;
+	double *dist = mm_calloc(k + n, sizeof(*dist), err);
+	struct sorted *s = dist ? mm_calloc(k, sizeof(*s), err) : NULL;
+	const float **row = s ? mm_calloc(k, sizeof(*row), err) : NULL;
+	if (!row)
+		goto out;
+	mm_dist_row(in->m, in->m->row[self], MM_NO_CLIP, dist);
+	size_t n_cand = candidates(in, self, dist, s);
+	for (size_t i = 0; i < n_cand && n_row < most; i++)
+		if (mink[s[i].i])
+			row[n_row++] = mink[s[i].i];
+	rc = 0;
+	if (n_row < MM_LEAK_MIN_PREDICTORS)
+		goto out;
+	struct mm_mat x = { row, n_row, n };
+	double *r = dist + k;
+	rc = -1;
+	if (mm_leak_residual(&x, mink[self], SEED, r, err) ||
+		(in->domain && mm_leak_centre(r, n, in->domain, in->n_domain, err)) ||
+		mm_leak_mixture(r, n, &mix, NULL, err))
+		goto out;
+	*out = (struct mm_leak_sign_result){
+		.known = true, .statistic = mix.llr, .p = 1, .effect = mix.separation, .n = n_row
+	};
+	rc = 0;
+out:
+	mm_free(row);
+	mm_free(s);
+	mm_free(dist);
+	return rc;
+}
+
+/* Factor for model i among the others' statistics at `side` (below MM_LEAK_SIDES) or of the memorised sign. */
+static double factor_of(
+	const struct mm_leak_test *t, const bool *leaked, size_t k, size_t i, int side, double *v, struct mm_err *err)
+{
+	size_t n = 0;
+	for (size_t j = 0; j < k; j++) {
+		const struct mm_leak_sign_result *s = &t[j].sign[MM_LEAK_MEMORISED];
+		if (j == i || (leaked && leaked[j]))
+			continue;
+		if (side < MM_LEAK_SIDES && t[j].known[side])
+			v[n++] = t[j].mix[side].llr;
+		else if (side == MM_LEAK_SIDES && s->known)
+			v[n++] = s->statistic;
+	}
+	return mm_leak_inflation(v, n, err);
+}
+
+static int decide_one(struct mm_leak_test *t, const bool *leaked, size_t k, size_t i, double *v, struct mm_err *err)
+{
+	double p[MM_LEAK_SIDES + MM_LEAK_SIGNS], w[MM_LEAK_SIDES + MM_LEAK_SIGNS];
+	size_t n = 0;
+	for (int side = 0; side < MM_LEAK_SIDES; side++) {
+		t[i].p[side] = 1;
+		if (!t[i].known[side])
+			continue;
+		double lambda = factor_of(t, leaked, k, i, side, v, err);
+		if (lambda < 0)
+			return -1;
+		p[n] = t[i].p[side] = mm_leak_p(t[i].mix[side].llr, lambda);
+		w[n++] = WEIGHT_SIDE;
+	}
+	if (t[i].sign[MM_LEAK_MEMORISED].known) {
+		double lambda = factor_of(t, leaked, k, i, MM_LEAK_SIDES, v, err);
+		if (lambda < 0)
+			return -1;
+		t[i].sign[MM_LEAK_MEMORISED].p = mm_leak_p(t[i].sign[MM_LEAK_MEMORISED].statistic, lambda);
+	}
+	for (int s = 0; s < MM_LEAK_SIGNS; s++)
+		if (t[i].sign[s].known) {
+			p[n] = t[i].sign[s].p;
+			w[n++] = sign_weight[s];
+		}
+	t[i].p_all = mm_leak_combine(p, w, n);
+	return 0;
+}
+
 int mm_leak_decide(struct mm_leak_test *t, const bool *leaked, size_t k, struct mm_err *err)
 {
 	double *v = mm_calloc(k + 1, sizeof(*v), err);
-	if (!v)
-		return -1;
-	for (size_t i = 0; i < k; i++) {
-		double p[MM_LEAK_SIDES];
-		size_t n_p = 0;
-		for (int side = 0; side < MM_LEAK_SIDES; side++) {
-			size_t n = 0;
-			t[i].p[side] = 1;
-			if (!t[i].known[side])
-				continue;
-			for (size_t j = 0; j < k; j++)
-				if (j != i && t[j].known[side] && !(leaked && leaked[j]))
-					v[n++] = t[j].mix[side].llr;
-			double lambda = mm_leak_inflation(v, n, err);
-			if (lambda < 0) {
-				mm_free(v);
-				return -1;
-			}
-			p[n_p++] = t[i].p[side] = mm_leak_p(t[i].mix[side].llr, lambda);
-		}
-		t[i].p_all = n_p ? mm_leak_combine(p, n_p) : 1;
-	}
+	int rc = v ? 0 : -1;
+	for (size_t i = 0; i < k && rc == 0; i++)
+		rc = decide_one(t, leaked, k, i, v, err);
 	mm_free(v);
-	return 0;
+	return rc;
 }
 
 bool mm_leak_matters(const struct mm_leak_mix *mix, size_t n_suspects, double mean_bytes)

@@ -57,8 +57,26 @@ double mm_leak_inflation(const double *llr, size_t k, struct mm_err *err); /* -1
 /* p-value of a llr under H0, after division by the inflation. Falls exponentially: it is made of the texts, and can get
  * as small as they allow. */
 double mm_leak_p(double llr, double inflation);
-/* Several p-values of one hypothesis, dependent in any way (Bonferroni). */
-double mm_leak_combine(const double *p, size_t n);
+/* Several p-values of one hypothesis, dependent in any way, each with a weight (Bonferroni): 1 when there is none. */
+double mm_leak_combine(const double *p, const double *weight, size_t n);
+
+/* ---- leak_sign.c: other angles on the same hypothesis ----
+ *
+ * memorised	the contrast test again, on the mean of the 20 % least likely tokens of each text
+ * control	texts declared to be unseen: the others must have gained more than these, in the same domain
+ * level	mean log-likelihood against benchmark scores
+ *
+ * All of a content's p-values become one by weighted Bonferroni: valid however they depend on each other. The contrast
+ * carries most of the weight, since the others see large leaks only. */
+enum mm_leak_sign { MM_LEAK_MEMORISED, MM_LEAK_CONTROL, MM_LEAK_LEVEL, MM_LEAK_SIGNS };
+extern const char *const mm_leak_sign_name[MM_LEAK_SIGNS]; /* "memorised", "control", "level" */
+extern const char *const mm_leak_sign_null[MM_LEAK_SIGNS]; /* the null hypothesis in words */
+struct mm_leak_sign_result {
+	bool known;
+	double statistic, p, effect;
+	size_t n; /* models or texts that it rests on */
+};
+/* ---- leak_test.c ---- */
 
 /* One model against the others, from two sides: predicted by its nearest relatives, and by models of other groups alone
  * (a relative that has seen the same texts hides the gain, a stranger does not). */
@@ -77,7 +95,8 @@ struct mm_leak_test {
 	struct mm_leak_mix mix[MM_LEAK_SIDES];
 	enum mm_leak_side best;	 /* of the larger llr */
 	double p[MM_LEAK_SIDES]; /* filled by mm_leak_decide */
-	double p_all;		 /* combined; 1 when nothing is known */
+	struct mm_leak_sign_result sign[MM_LEAK_SIGNS];
+	double p_all; /* combined; 1 when nothing is known */
 };
 /* residual[n], posterior[n]: of the better side. */
 int mm_leak_test(const struct mm_leak_input *in, size_t self, struct mm_leak_test *out, double *residual,
@@ -90,6 +109,18 @@ int mm_leak_decide(struct mm_leak_test *t, const bool *leaked, size_t k, struct 
 #define MM_LEAK_MIN_GAIN       0.005 /* nats a byte */
 #define MM_LEAK_MIN_SUSPECTS   5
 bool mm_leak_matters(const struct mm_leak_mix *mix, size_t n_suspects, double mean_bytes);
+
+/* mink[k][n] (rows NULL where not known): the sign of m->row[self] predicted from that of its nearest relatives.
+ * statistic: log likelihood ratio (p comes from mm_leak_decide); effect: separation of the modes. */
+int mm_leak_memorised(const struct mm_leak_input *in, const float *const *mink, size_t self,
+	struct mm_leak_sign_result *out, struct mm_err *err) MM_MUST_CHECK;
+/* r[n]: residuals, before or after centring by domains that hold both. Stratified rank sum of the others against the
+ * controls, one-sided; effect: difference of the medians in nats per text. */
+#define MM_LEAK_MIN_CONTROLS 20
+int mm_leak_control(const double *r, const bool *control, const uint32_t *domain, size_t n, size_t n_domain,
+	struct mm_leak_sign_result *out, struct mm_err *err) MM_MUST_CHECK;
+/* Controls are suspected as often as the others (at least half as often): then the second mode is no leak. */
+bool mm_leak_refuted(const double *posterior, const bool *control, size_t n);
 
 struct mm_leak_level {
 	double statistic; /* residual over its robust standard deviation; positive: better likelihood than the scores

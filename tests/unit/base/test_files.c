@@ -136,7 +136,7 @@ static void texts_have_identity_and_domains(void **state)
 	struct mm_texts t, u;
 	static const char lines[] =
 		"{\"text\":\"one\",\"domain\":\"a\"}\n\n{\"text\":\"zw\\u00f6lf\",\"meta\":{\"pile_set_name\":\"b\"}}\n"
-		"{\"pile_set_name\":\"a\",\"text\":\"x\\u0000y\"}";
+		"{\"pile_set_name\":\"a\",\"text\":\"x\\u0000y\",\"role\":\"control\"}";
 	static const char same[] = "{\"text\":\"one\"}\n{\"text\":\"zw\xc3\xb6lf\"}\n{\"text\":\"x\\u0000y\"}\n";
 	assert_int_equal(mm_file_write(at("t.jsonl"), lines, sizeof lines - 1, &err), 0);
 	assert_int_equal(mm_file_write(at("u.jsonl"), same, sizeof same - 1, &err), 0);
@@ -148,6 +148,8 @@ static void texts_have_identity_and_domains(void **state)
 	assert_int_equal(t.n_domain, 2);
 	assert_string_equal(t.domain_name[t.domain[1]], "b");
 	assert_int_equal(t.domain[0], t.domain[2]);
+	assert_int_equal(t.n_control, 1);
+	assert_true(t.control[2] && !t.control[0] && u.n_control == 0);
 	assert_true(t.mean_bytes == 4.0);
 	assert_true(mm_hash_eq(t.hash, u.hash)); /* spelling and domains are not part of it */
 	mm_texts_free(&u);

@@ -1,0 +1,168 @@
+/* The other angles: texts known to be unseen, the least likely tokens, benchmark scores, and all of them in one p. */
+#include "leak_sim.h"
+
+#define N 500
+
+struct resid {
+	double r[N], post[N];
+	bool control[N];
+	uint32_t domain[N];
+};
+
+/* Residuals of five domains, each with a shift of its own (fine-tuning); every fifth text a control. */
+static void resid_new(struct resid *x, uint64_t seed, double shift)
+{
+	struct mm_rng rng;
+	mm_rng_init(&rng, seed);
+	for (size_t s = 0; s < N; s++) {
+		x->domain[s] = (uint32_t)(s % 5);
+		x->control[s] = mm_rng_below(&rng, 5) == 0;
+		x->r[s] = 30 * sim_heavy(&rng) + (double)x->domain[s] * 40 + (x->control[s] ? 0 : shift);
+		x->post[s] = 0;
+	}
+}
+
+static void test_control(void **state)
+{
+	(void)state;
+	struct mm_err err;
+	static struct resid x;
+	struct mm_leak_sign_result out;
+	size_t low = 0;
+	for (uint64_t seed = 0; seed < 400; seed++) { /* nothing leaked: p-values are uniform */
+		resid_new(&x, seed, 0);
+		MUST(mm_leak_control(x.r, x.control, x.domain, N, 5, &out, &err));
+		assert_true(out.known && out.n > 60);
+		low += out.p <= 0.1;
+	}
+	assert_true(low >= 20 && low <= 60); /* 40 expected, standard deviation 6 */
+	resid_new(&x, 1, 20);		     /* all that is no control was seen: invisible without controls */
+	MUST(mm_leak_control(x.r, x.control, x.domain, N, 5, &out, &err));
+	assert_true(out.p < 1e-4 && out.statistic > 0 && fabs(out.effect - 20) < 10);
+	resid_new(&x, 1, -20); /* the wrong way round is no leak */
+	MUST(mm_leak_control(x.r, x.control, x.domain, N, 5, &out, &err));
+	assert_true(out.p > 0.99);
+	double p0 = out.p;
+	for (size_t s = 0; s < N; s++)
+		x.r[s] += 1000 * (double)x.domain[s];
+	MUST(mm_leak_control(x.r, x.control, x.domain, N, 5, &out, &err));
+	assert_true(out.p == p0); /* shifts of domains drop out */
+	for (size_t s = 0; s < N; s++)
+		x.control[s] = s < 10;
+	MUST(mm_leak_control(x.r, x.control, x.domain, N, 5, &out, &err));
+	assert_false(out.known);
+	MUST(mm_leak_control(x.r, NULL, x.domain, N, 5, &out, &err));
+	assert_false(out.known);
+	for (size_t s = 0; s < N; s++) { /* all equal: no order, no statement */
+		x.control[s] = s % 5 == 0 || s % 7 == 0;
+		x.r[s] = 1;
+	}
+	MUST(mm_leak_control(x.r, x.control, x.domain, N, 5, &out, &err));
+	assert_false(out.known);
+}
+
+static void test_refuted(void **state)
+{
+	(void)state;
+	static struct resid x;
+	resid_new(&x, 1, 0);
+	assert_false(mm_leak_refuted(x.post, x.control, N));
+	for (size_t s = 0; s < N; s++)
+		x.post[s] = s % 3 == 0 && !x.control[s];
+	assert_false(mm_leak_refuted(x.post, x.control, N));
+	for (size_t s = 0; s < N; s++)
+		x.post[s] = s % 3 == 0;
+	assert_true(mm_leak_refuted(x.post, x.control, N));
+	assert_false(mm_leak_refuted(x.post, NULL, N));
+}
+
+static void test_combine(void **state)
+{
+	(void)state;
+	assert_close(mm_leak_combine((double[]){ 1e-6, 0.5 }, (double[]){ 0.5, 0.5 }, 2), 2e-6, 1e-18);
+	assert_close(mm_leak_combine((double[]){ 1e-6, 1e-6 }, (double[]){ 0.4, 0.1 }, 2), 1.25e-6, 1e-18);
+	assert_close(mm_leak_combine((double[]){ 1, 1e-6 }, (double[]){ 0.4, 0.1 }, 2), 5e-6, 1e-18);
+	assert_true(mm_leak_combine(NULL, NULL, 0) == 1);
+	assert_true(mm_leak_combine((double[]){ 0.9 }, (double[]){ 0.1 }, 1) == 0.9);
+}
+
+/* Signs that follow the log-likelihoods: known with their model's relatives, small p for the leaked one, and together
+ * with the contrast no less than what that says alone. */
+static void test_memorised(void **state)
+{
+	(void)state;
+	struct mm_err err;
+	struct sim w;
+	struct mm_rng rng;
+	size_t leaked = SIZE_MAX;
+	mm_rng_init(&rng, 3);
+	sim_new(&w, 24, 400, 11, 0.4, 0.3, 0.6);
+	float **mink = calloc(w.k, sizeof(float *));
+	double *r = calloc(2 * w.n, sizeof(double));
+	for (size_t i = 0; i < w.k; i++) {
+		leaked = w.leaked[i] && leaked == SIZE_MAX ? i : leaked;
+		mink[i] = calloc(w.n, sizeof(float));
+		for (size_t s = 0; s < w.n; s++)
+			mink[i][s] = (float)(2.5 * (double)w.row[i][s] / SIM_TOKENS + 0.1 * mm_rng_normal(&rng));
+	}
+	assert_true(leaked != SIZE_MAX);
+	bool *usable = calloc(w.k, sizeof(bool));
+	for (size_t i = 0; i < w.k; i++)
+		usable[i] = !w.leaked[i];
+	struct mm_mat mat = { (const float *const *)w.row, w.k, w.n };
+	struct mm_leak_input in = { &mat, usable, w.group, w.domain, SIM_DOMAINS };
+	for (size_t i = 0; i < w.k; i++) {
+		MUST(mm_leak_test(&in, i, &w.t[i], r, r + w.n, &err));
+		MUST(mm_leak_memorised(&in, (const float *const *)mink, i, &w.t[i].sign[MM_LEAK_MEMORISED], &err));
+		assert_true(w.t[i].sign[MM_LEAK_MEMORISED].known);
+	}
+	MUST(mm_leak_decide(w.t, w.leaked, w.k, &err));
+	for (size_t i = 0; i < w.k; i++) {
+		const struct mm_leak_sign_result *s = &w.t[i].sign[MM_LEAK_MEMORISED];
+		assert_true(w.leaked[i] ? s->p < 1e-3 : s->p > 1e-3);
+	}
+	free(mink[leaked]);
+	mink[leaked] = NULL; /* stored by an older scorer */
+	struct mm_leak_sign_result out;
+	MUST(mm_leak_memorised(&in, (const float *const *)mink, leaked, &out, &err));
+	assert_false(out.known);
+	for (size_t i = 0; i < w.k; i++)
+		free(mink[i]);
+	free(mink);
+	free(usable);
+	free(r);
+	sim_free(&w);
+}
+
+/* Means on a line over scores, with noise; one lies above it. */
+static void test_level(void **state)
+{
+	(void)state;
+	double mean[30], score[30];
+	struct mm_leak_level l;
+	struct mm_rng rng;
+	mm_rng_init(&rng, 9);
+	for (size_t i = 0; i < 30; i++) {
+		score[i] = 30 + (double)i;
+		mean[i] = -1200 + 10 * score[i] + 5 * mm_rng_normal(&rng);
+	}
+	assert_true(mm_leak_level(mean, score, 30, 12, &l));
+	assert_true(fabs(l.statistic) < 4 && l.n == 29);
+	mean[12] += 60;
+	assert_true(mm_leak_level(mean, score, 30, 12, &l));
+	assert_true(l.statistic > 6 && l.p < 0.05 && l.p >= 1.0 / 30 && fabs(l.effect - 60) < 15);
+	mean[12] -= 120;
+	assert_true(mm_leak_level(mean, score, 30, 12, &l));
+	assert_true(l.p > 0.95);
+	assert_false(mm_leak_level(mean, score, 30, 0, &l)); /* outside of the others' scores: first checkpoints */
+	score[12] = NAN;
+	assert_false(mm_leak_level(mean, score, 30, 12, &l));
+	assert_false(mm_leak_level(mean, score, 8, 3, &l)); /* seven others */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_control), cmocka_unit_test(test_refuted),
+		cmocka_unit_test(test_combine), cmocka_unit_test(test_memorised), cmocka_unit_test(test_level) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
