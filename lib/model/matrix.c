@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-#define BLOCK 64 /* rows */
+#define BLOCK	      64    /* rows */
+#define PARALLEL_FROM 65536 /* numbers: below this the threads cost more than they bring */
 
 struct build {
 	const struct mm_model *m;
@@ -42,7 +43,7 @@ static int part_read(const struct build *b, enum mm_slot slot, size_t to, struct
 	int failed = 0;
 	if (whole && b->map)
 		return mm_fail(err, MM_EINTERNAL, "weight slot %d: rows of a transposed tensor", (int)slot);
-#pragma omp parallel for schedule(static) num_threads((int)mm_threads())
+#pragma omp parallel for schedule(static) num_threads((int)mm_threads()) if (rows * b->n_in > PARALLEL_FROM)
 	for (size_t r = 0; r < rows; r += block) {
 		struct mm_err e = { .code = MM_OK };
 		size_t from = b->map ? b->map(&b->m->hp, r) : r;

@@ -54,7 +54,7 @@ static int run(const struct world *w, const char *model, const struct mm_texts *
 {
 	struct mm_err err;
 	struct mm_model *m =
-		mm_model_open(model, &(struct mm_model_opts){ .compute = MM_COMPUTE_F32, .threads = 2 }, &err);
+		mm_model_open(model, &(struct mm_model_opts){ .compute = MM_COMPUTE_F32, .threads = 1 }, &err);
 	struct mm_tok *tok = m ? mm_tok_of(mm_model_ckpt(m), &err) : NULL;
 	(void)w;
 	if (!tok)
