@@ -206,11 +206,12 @@ static enum mm_verdict look_leak(struct mm_daemon *d, struct mm_model_entry *e, 
 	f->message = mm_asprintf(err,
 		"%s likely saw %zu of the %zu reference texts: they are %.3g nats a byte likelier than %zu other "
 		"models predict (p = %.1g)",
-		e->rec.name, n, d->texts.n, m->gain / d->texts.mean_bytes, r->test.n_predictors[r->test.best], r->p);
+		e->rec.name, n, d->texts.n, r->test.gain / d->texts.mean_bytes, r->test.n_predictors[r->test.best],
+		r->p);
 	f->evidence = json_pack("{s:o, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:s, s:s}", "tests", mm_check_tests_json(r),
 		"p", r->p, "level", r->level, "wealth", r->wealth, "share", m->share, "gain_nats_per_byte",
-		m->gain / d->texts.mean_bytes, "models", (json_int_t)r->n_models, "test_number", (json_int_t)r->seq,
-		"fingerprint", hex, "would_settle",
+		r->test.gain / d->texts.mean_bytes, "models", (json_int_t)r->n_models, "test_number",
+		(json_int_t)r->seq, "fingerprint", hex, "would_settle",
 		"texts known to be unseen (a control set), benchmark scores, or the training data");
 	if (f->evidence)
 		json_object_update(f->evidence, r->more);

@@ -43,10 +43,9 @@ json_t *mm_check_tests_json(const struct mm_check_row *r)
 		if (r->test.known[s])
 			json_array_append_new(
 				a, json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "name",
-					   mm_leak_side_name[s], "null",
-					   "the residuals of the texts have one mode within each domain", "statistic",
-					   m->llr, "p", r->test.p[s], "effect", m->separation, "gain", m->gain, "share",
-					   m->share, "width", m->width, "dof", m->dof, "predictors",
+					   mm_leak_side_name[s], "null", mm_leak_side_null[s], "statistic", m->llr, "p",
+					   r->test.p[s], "effect", m->separation, "gain", m->gain, "share", m->share,
+					   "width", m->width, "dof", m->dof, "predictors",
 					   (json_int_t)r->test.n_predictors[s]));
 	}
 	for (int s = 0; a && s < MM_LEAK_SIGNS; s++) {
@@ -104,6 +103,7 @@ static int row_parse(struct mm_check_row *r, const json_t *o, struct mm_err *err
 	r->leaked = json_is_true(json_object_get(o, "leaked"));
 	r->refuted = json_is_true(json_object_get(o, "refuted"));
 	r->test.p_all = r->p;
+	r->test.gain = num(o, "gain");
 	r->more = json_incref(json_object_get(o, "more"));
 	const json_t *t;
 	size_t at;
@@ -187,8 +187,8 @@ int mm_check_replay(struct mm_daemon *d, struct mm_err *err)
 		r->wealth = f[i].wealth;
 		r->found = f[i].found;
 		r->leaked = r->found && !r->refuted &&
-			    mm_leak_matters(&r->test.mix[r->test.best],
-				    json_array_size(json_object_get(r->more, "suspect_texts")), d->texts.mean_bytes);
+			    mm_leak_matters(&r->test, json_array_size(json_object_get(r->more, "suspect_texts")),
+				    d->texts.mean_bytes);
 	}
 	mm_free(f);
 	return 0;

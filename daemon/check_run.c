@@ -36,7 +36,8 @@ static json_t *domains_json(const struct mm_texts *t, const double *post)
 }
 
 /* Residuals in equal bins; what lies outside is counted at the ends. */
-static json_t *histogram_json(const struct mm_leak_mix *m, const double *r, const double *post, size_t n)
+static json_t *histogram_json(
+	const struct mm_leak_mix *m, const char *unit, const double *r, const double *post, size_t n)
 {
 	json_int_t all[MM_CHECK_BINS] = { 0 }, hit[MM_CHECK_BINS] = { 0 };
 	double half = HIST_SPAN * m->width + m->gain / 2, mid = (0.5 - m->share) * m->gain;
@@ -51,8 +52,8 @@ static json_t *histogram_json(const struct mm_leak_mix *m, const double *r, cons
 		json_array_append_new(ja, json_integer(all[b]));
 		json_array_append_new(jh, json_integer(hit[b]));
 	}
-	return json_pack("{s:f, s:f, s:s, s:o, s:o}", "from", mid - half, "to", mid + half, "unit", "nats per text",
-		"texts", ja, "suspect", jh);
+	return json_pack("{s:f, s:f, s:s, s:o, s:o}", "from", mid - half, "to", mid + half, "unit", unit, "texts", ja,
+		"suspect", jh);
 }
 
 struct test { /* what all models share */
@@ -77,11 +78,10 @@ static int test_one(struct mm_sweep *w, const struct test *t, size_t i)
 	struct mm_check_model *m = &w->m[i];
 	const struct mm_texts *x = w->texts;
 	double *r = t->buf, *post = t->buf + w->n;
-	if (mm_leak_test(&t->in, i, &m->t, r, post, &w->err) ||
-		mm_leak_memorised(&t->in, t->mink, i, &m->t.sign[MM_LEAK_MEMORISED], &w->err))
+	if (mm_leak_test(&t->in, i, &m->t, r, post, &w->err))
 		return -1;
 	const struct mm_leak_mix *mix = &m->t.mix[m->t.best];
-	bool contrast = m->t.known[MM_LEAK_RELATIVES] || m->t.known[MM_LEAK_STRANGERS];
+	bool contrast = m->t.known[m->t.best];
 	if (contrast && x->n_control &&
 		mm_leak_control(r, x->control, x->domain, w->n, x->n_domain, &m->t.sign[MM_LEAK_CONTROL], &w->err))
 		return -1;
@@ -91,7 +91,7 @@ static int test_one(struct mm_sweep *w, const struct test *t, size_t i)
 		return 0;
 	json_decref(m->more);
 	m->more = json_pack("{s:o, s:o, s:o}", "suspect_texts", suspects_json(x, post, w->n), "domains",
-		domains_json(x, post), "histogram", histogram_json(mix, r, post, w->n));
+		domains_json(x, post), "histogram", histogram_json(mix, mm_leak_side_unit[m->t.best], r, post, w->n));
 	return m->more ? 0 : mm_fail(&w->err, MM_ENOMEM, "out of memory");
 }
 
@@ -136,7 +136,7 @@ static int prepare(struct mm_sweep *w, struct test *t, struct mm_mat *mat)
 	t->mean = t->buf + 2 * w->n;
 	t->score = t->mean + w->k;
 	*mat = (struct mm_mat){ t->row, w->k, w->n };
-	t->in = (struct mm_leak_input){ mat, t->usable, t->group, w->texts->domain, w->texts->n_domain };
+	t->in = (struct mm_leak_input){ mat, t->usable, t->group, w->texts->domain, w->texts->n_domain, t->mink };
 	for (size_t i = 0; i < w->k; i++) {
 		t->row[i] = w->m[i].vec;
 		t->mink[i] = w->m[i].facts->mink;

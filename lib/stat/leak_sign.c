@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const mm_leak_sign_name[MM_LEAK_SIGNS] = { "memorised", "control", "level" };
+const char *const mm_leak_sign_name[MM_LEAK_SIGNS] = { "control", "level" };
 const char *const mm_leak_sign_null[MM_LEAK_SIGNS] = {
-	"the least likely tokens of the texts are as unlikely as relatives say, in one mode within each domain",
 	"texts declared to be unseen gained as much as the others of their domain",
 	"the mean log-likelihood lies on the line of the other models over their benchmark scores",
 };

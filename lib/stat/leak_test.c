@@ -6,7 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const mm_leak_side_name[MM_LEAK_SIDES] = { "contrast_relatives", "contrast_strangers" };
+const char *const mm_leak_side_name[MM_LEAK_SIDES] = { "contrast_relatives", "contrast_strangers", "memorised" };
+const char *const mm_leak_side_null[MM_LEAK_SIDES] = {
+	"the residuals of the texts have one mode within each domain",
+	"the residuals of the texts have one mode within each domain",
+	"the residuals of the texts' least likely tokens have one mode within each domain",
+};
+const char *const mm_leak_side_unit[MM_LEAK_SIDES] = { "nats per text", "nats per text",
+	"nats per token, of the 20 % least likely" };
 
 /* Share of both variances below which another model is the same one (another dtype, saved again): it would predict the
  * gain too. */
@@ -14,11 +21,9 @@ const char *const mm_leak_side_name[MM_LEAK_SIDES] = { "contrast_relatives", "co
 #define STRANGERS_MIN 4
 #define SEED	      20230929
 
-/* Of the parts in the combined p-value: what the contrast loses by the others' company is a factor of 1.25. */
-#define WEIGHT_SIDE 0.4
-static const double sign_weight[MM_LEAK_SIGNS] = {
-	[MM_LEAK_MEMORISED] = 0.1, [MM_LEAK_CONTROL] = 0.08, [MM_LEAK_LEVEL] = 0.02
-};
+/* Shares of the parts in the combined p-value. */
+#define WEIGHT_SIDE 0.3
+static const double sign_weight[MM_LEAK_SIGNS] = { [MM_LEAK_CONTROL] = 0.08, [MM_LEAK_LEVEL] = 0.02 };
 
 struct sorted {
 	double d;
@@ -48,28 +53,64 @@ static size_t candidates(const struct mm_leak_input *in, size_t self, const doub
 	return n;
 }
 
-static int one_side(const struct mm_leak_input *in, size_t self, const struct mm_mat *x, struct mm_leak_mix *mix,
+static int one_side(const struct mm_leak_input *in, const float *y, const struct mm_mat *x, struct mm_leak_mix *mix,
 	double *r, double *post, struct mm_err *err)
 {
-	if (mm_leak_residual(x, in->m->row[self], SEED, r, err))
+	if (mm_leak_residual(x, y, SEED, r, err))
 		return -1;
 	if (in->domain && mm_leak_centre(r, in->m->n, in->domain, in->n_domain, err))
 		return -1;
 	return mm_leak_mixture(r, in->m->n, mix, post, err);
 }
 
+/* The predictors of a side, nearest first; 0: too few, or the same as another side's. */
+static size_t predictors(const struct mm_leak_input *in, size_t self, int side, const struct sorted *s, size_t n_cand,
+	size_t n_relatives, const float **row)
+{
+	/* more predictors than a tenth of the texts leave too few degrees of freedom */
+	size_t most = MM_MIN((size_t)MM_LEAK_PREDICTORS, in->m->n / 10), n = 0;
+	bool mink = side == MM_LEAK_MEMORISED;
+	if (mink && (!in->mink || !in->mink[self]))
+		return 0;
+	for (size_t i = 0; i < n_cand && n < most; i++) {
+		size_t j = s[i].i;
+		if (mink ? !in->mink[j] : side == MM_LEAK_STRANGERS && (!in->group || in->group[j] == in->group[self]))
+			continue;
+		row[n++] = mink ? in->mink[j] : in->m->row[j];
+	}
+	if (side == MM_LEAK_STRANGERS)
+		return n < STRANGERS_MIN || (n == n_relatives && n < most) ? 0 : n;
+	return n < MM_LEAK_MIN_PREDICTORS ? 0 : n;
+}
+
+/* How much more the suspects gained than the others, by the residuals of the log-likelihoods. */
+static double gain_of(const double *r, const double *post, size_t n)
+{
+	double in = 0, in_w = 0, out = 0, out_w = 0;
+	for (size_t s = 0; s < n; s++) {
+		in += post[s] * r[s];
+		in_w += post[s];
+		out += (1 - post[s]) * r[s];
+		out_w += 1 - post[s];
+	}
+	return in_w > 0 && out_w > 0 ? in / in_w - out / out_w : 0;
+}
+
 int mm_leak_test(const struct mm_leak_input *in, size_t self, struct mm_leak_test *out, double *residual,
 	double *posterior, struct mm_err *err)
 {
-	size_t k = in->m->k, n = in->m->n, n_row;
+	size_t k = in->m->k, n = in->m->n;
 	int rc = -1;
 	memset(out, 0, sizeof(*out));
 	memset(residual, 0, n * sizeof(*residual));
 	memset(posterior, 0, n * sizeof(*posterior));
-	out->p_all = out->p[0] = out->p[1] = 1;
+	out->p_all = 1;
+	for (int side = 0; side < MM_LEAK_SIDES; side++)
+		out->p[side] = 1;
 	if (n < MM_LEAK_MIN_TEXTS)
 		return 0;
-	double *dist = mm_calloc(k + 2 * n, sizeof(*dist), err), *r = dist ? dist + k : NULL;
+	double *dist = mm_calloc(k + 3 * n, sizeof(*dist), err), *r = dist ? dist + k : NULL;
+	double *contrast = dist ? r + 2 * n : NULL; /* residuals of the first side: the unit of the gain */
 	struct sorted *s = dist ? mm_calloc(k, sizeof(*s), err) : NULL;
 	const float **row = s ? mm_calloc(k, sizeof(*row), err) : NULL;
 	if (!row)
@@ -78,21 +119,17 @@ int mm_leak_test(const struct mm_leak_input *in, size_t self, struct mm_leak_tes
 	size_t n_cand = candidates(in, self, dist, s);
 	double best = -1;
 	for (int side = 0; side < MM_LEAK_SIDES; side++) {
-		n_row = 0;
-		/* more predictors than a tenth of the texts leave too few degrees of freedom */
-		size_t most = MM_MIN((size_t)MM_LEAK_PREDICTORS, n / 10);
-		for (size_t i = 0; i < n_cand && n_row < most; i++)
-			if (side == MM_LEAK_RELATIVES || (in->group && in->group[s[i].i] != in->group[self]))
-				row[n_row++] = in->m->row[s[i].i];
-		out->n_predictors[side] = n_row;
-		/* strangers that are all there is are the first side again */
-		if (n_row < (side ? STRANGERS_MIN : MM_LEAK_MIN_PREDICTORS) ||
-			(side && n_row == out->n_predictors[MM_LEAK_RELATIVES] && n_row < most))
-			continue;
+		size_t n_row = predictors(in, self, side, s, n_cand, out->n_predictors[MM_LEAK_RELATIVES], row);
+		const float *y = side == MM_LEAK_MEMORISED && in->mink ? in->mink[self] : in->m->row[self];
 		struct mm_mat x = { row, n_row, n };
-		if (one_side(in, self, &x, &out->mix[side], r, r + n, err))
+		if (!n_row)
+			continue;
+		if (one_side(in, y, &x, &out->mix[side], r, r + n, err))
 			goto out;
 		out->known[side] = true;
+		out->n_predictors[side] = n_row;
+		if (side == MM_LEAK_RELATIVES)
+			memcpy(contrast, r, n * sizeof(*r));
 		if (out->mix[side].llr <= best)
 			continue;
 		best = out->mix[side].llr;
@@ -100,6 +137,7 @@ int mm_leak_test(const struct mm_leak_input *in, size_t self, struct mm_leak_tes
 		memcpy(residual, r, n * sizeof(*r));
 		memcpy(posterior, r + n, n * sizeof(*r));
 	}
+	out->gain = gain_of(out->best == MM_LEAK_STRANGERS ? residual : contrast, posterior, n);
 	rc = 0;
 out:
 	mm_free(row);
@@ -108,61 +146,14 @@ out:
 	return rc;
 }
 
-int mm_leak_memorised(const struct mm_leak_input *in, const float *const *mink, size_t self,
-	struct mm_leak_sign_result *out, struct mm_err *err)
-{
-	size_t k = in->m->k, n = in->m->n, n_row = 0, most = MM_MIN((size_t)MM_LEAK_PREDICTORS, n / 10);
-	struct mm_leak_mix mix;
-	int rc = -1;
-	memset(out, 0, sizeof(*out));
-	out->p = 1;
-	if (n < MM_LEAK_MIN_TEXTS || !mink[self])
-		return 0;
-	double *dist = mm_calloc(k + n, sizeof(*dist), err);
-	struct sorted *s = dist ? mm_calloc(k, sizeof(*s), err) : NULL;
-	const float **row = s ? mm_calloc(k, sizeof(*row), err) : NULL;
-	if (!row)
-		goto out;
-	mm_dist_row(in->m, in->m->row[self], MM_NO_CLIP, dist);
-	size_t n_cand = candidates(in, self, dist, s);
-	for (size_t i = 0; i < n_cand && n_row < most; i++)
-		if (mink[s[i].i])
-			row[n_row++] = mink[s[i].i];
-	rc = 0;
-	if (n_row < MM_LEAK_MIN_PREDICTORS)
-		goto out;
-	struct mm_mat x = { row, n_row, n };
-	double *r = dist + k;
-	rc = -1;
-	if (mm_leak_residual(&x, mink[self], SEED, r, err) ||
-		(in->domain && mm_leak_centre(r, n, in->domain, in->n_domain, err)) ||
-		mm_leak_mixture(r, n, &mix, NULL, err))
-		goto out;
-	*out = (struct mm_leak_sign_result){
-		.known = true, .statistic = mix.llr, .p = 1, .effect = mix.separation, .n = n_row
-	};
-	rc = 0;
-out:
-	mm_free(row);
-	mm_free(s);
-	mm_free(dist);
-	return rc;
-}
-
-/* Factor for model i among the others' statistics at `side` (below MM_LEAK_SIDES) or of the memorised sign. */
+/* Factor for model i: among the others' statistics of the same side. */
 static double factor_of(
 	const struct mm_leak_test *t, const bool *leaked, size_t k, size_t i, int side, double *v, struct mm_err *err)
 {
 	size_t n = 0;
-	for (size_t j = 0; j < k; j++) {
-		const struct mm_leak_sign_result *s = &t[j].sign[MM_LEAK_MEMORISED];
-		if (j == i || (leaked && leaked[j]))
-			continue;
-		if (side < MM_LEAK_SIDES && t[j].known[side])
+	for (size_t j = 0; j < k; j++)
+		if (j != i && t[j].known[side] && !(leaked && leaked[j]))
 			v[n++] = t[j].mix[side].llr;
-		else if (side == MM_LEAK_SIDES && s->known)
-			v[n++] = s->statistic;
-	}
 	return mm_leak_inflation(v, n, err);
 }
 
@@ -179,12 +170,6 @@ static int decide_one(struct mm_leak_test *t, const bool *leaked, size_t k, size
 			return -1;
 		p[n] = t[i].p[side] = mm_leak_p(t[i].mix[side].llr, lambda);
 		w[n++] = WEIGHT_SIDE;
-	}
-	if (t[i].sign[MM_LEAK_MEMORISED].known) {
-		double lambda = factor_of(t, leaked, k, i, MM_LEAK_SIDES, v, err);
-		if (lambda < 0)
-			return -1;
-		t[i].sign[MM_LEAK_MEMORISED].p = mm_leak_p(t[i].sign[MM_LEAK_MEMORISED].statistic, lambda);
 	}
 	for (int s = 0; s < MM_LEAK_SIGNS; s++)
 		if (t[i].sign[s].known) {
@@ -205,8 +190,8 @@ int mm_leak_decide(struct mm_leak_test *t, const bool *leaked, size_t k, struct 
 	return rc;
 }
 
-bool mm_leak_matters(const struct mm_leak_mix *mix, size_t n_suspects, double mean_bytes)
+bool mm_leak_matters(const struct mm_leak_test *t, size_t n_suspects, double mean_bytes)
 {
-	return mix->separation >= MM_LEAK_MIN_SEPARATION && mix->gain >= MM_LEAK_MIN_GAIN * mean_bytes &&
+	return t->mix[t->best].separation >= MM_LEAK_MIN_SEPARATION && t->gain >= MM_LEAK_MIN_GAIN * mean_bytes &&
 	       n_suspects >= MM_LEAK_MIN_SUSPECTS;
 }

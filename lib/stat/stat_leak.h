@@ -62,14 +62,13 @@ double mm_leak_combine(const double *p, const double *weight, size_t n);
 
 /* ---- leak_sign.c: other angles on the same hypothesis ----
  *
- * memorised	the contrast test again, on the mean of the 20 % least likely tokens of each text
  * control	texts declared to be unseen: the others must have gained more than these, in the same domain
  * level	mean log-likelihood against benchmark scores
  *
  * All of a content's p-values become one by weighted Bonferroni: valid however they depend on each other. The contrast
- * carries most of the weight, since the others see large leaks only. */
-enum mm_leak_sign { MM_LEAK_MEMORISED, MM_LEAK_CONTROL, MM_LEAK_LEVEL, MM_LEAK_SIGNS };
-extern const char *const mm_leak_sign_name[MM_LEAK_SIGNS]; /* "memorised", "control", "level" */
+ * carries most of the weight, since level sees large leaks only. */
+enum mm_leak_sign { MM_LEAK_CONTROL, MM_LEAK_LEVEL, MM_LEAK_SIGNS };
+extern const char *const mm_leak_sign_name[MM_LEAK_SIGNS]; /* "control", "level" */
 extern const char *const mm_leak_sign_null[MM_LEAK_SIGNS]; /* the null hypothesis in words */
 struct mm_leak_sign_result {
 	bool known;
@@ -78,22 +77,29 @@ struct mm_leak_sign_result {
 };
 /* ---- leak_test.c ---- */
 
-/* One model against the others, from two sides: predicted by its nearest relatives, and by models of other groups alone
- * (a relative that has seen the same texts hides the gain, a stranger does not). */
-enum mm_leak_side { MM_LEAK_RELATIVES, MM_LEAK_STRANGERS, MM_LEAK_SIDES };
-extern const char *const mm_leak_side_name[MM_LEAK_SIDES]; /* "contrast_relatives", "contrast_strangers" */
+/* One model against the others, from three sides: predicted by its nearest relatives; by models of other groups alone
+ * (a relative that has seen the same texts hides the gain, a stranger does not); and once more by its relatives, but on
+ * the mean of the 20 % least likely tokens of each text, where memory shows most: nothing surprises in a text that was
+ * seen. */
+enum mm_leak_side { MM_LEAK_RELATIVES, MM_LEAK_STRANGERS, MM_LEAK_MEMORISED, MM_LEAK_SIDES };
+/* "contrast_relatives", "contrast_strangers", "memorised" */
+extern const char *const mm_leak_side_name[MM_LEAK_SIDES];
+extern const char *const mm_leak_side_null[MM_LEAK_SIDES]; /* the null hypothesis in words */
+extern const char *const mm_leak_side_unit[MM_LEAK_SIDES]; /* of residuals and gains */
 struct mm_leak_input {
 	const struct mm_mat *m;
 	const bool *usable;    /* [k] may predict: finite, no anomaly, not itself known to be leaked; NULL: all */
 	const uint64_t *group; /* [k] architecture and size; NULL: all strangers */
 	const uint32_t *domain;
 	size_t n_domain;
+	const float *const *mink; /* [k] rows [n] of that mean; NULL, or rows NULL, where not known */
 };
 struct mm_leak_test {
 	bool known[MM_LEAK_SIDES]; /* enough predictors */
 	size_t n_predictors[MM_LEAK_SIDES];
 	struct mm_leak_mix mix[MM_LEAK_SIDES];
-	enum mm_leak_side best;	 /* of the larger llr */
+	enum mm_leak_side best;	 /* of the largest llr */
+	double gain;		 /* of the texts that the best side suspects, in nats per text, over the others */
 	double p[MM_LEAK_SIDES]; /* filled by mm_leak_decide */
 	struct mm_leak_sign_result sign[MM_LEAK_SIGNS];
 	double p_all; /* combined; 1 when nothing is known */
@@ -108,12 +114,8 @@ int mm_leak_decide(struct mm_leak_test *t, const bool *leaked, size_t k, struct 
 #define MM_LEAK_MIN_SEPARATION 1.5
 #define MM_LEAK_MIN_GAIN       0.005 /* nats a byte */
 #define MM_LEAK_MIN_SUSPECTS   5
-bool mm_leak_matters(const struct mm_leak_mix *mix, size_t n_suspects, double mean_bytes);
+bool mm_leak_matters(const struct mm_leak_test *t, size_t n_suspects, double mean_bytes);
 
-/* mink[k][n] (rows NULL where not known): the sign of m->row[self] predicted from that of its nearest relatives.
- * statistic: log likelihood ratio (p comes from mm_leak_decide); effect: separation of the modes. */
-int mm_leak_memorised(const struct mm_leak_input *in, const float *const *mink, size_t self,
-	struct mm_leak_sign_result *out, struct mm_err *err) MM_MUST_CHECK;
 /* r[n]: residuals, before or after centring by domains that hold both. Stratified rank sum of the others against the
  * controls, one-sided; effect: difference of the medians in nats per text. */
 #define MM_LEAK_MIN_CONTROLS 20

@@ -49,7 +49,7 @@ static void test_all(void **state)
 	struct mm_err err;
 	open_world(&w);
 	size_t k = w.z.m.k, n = w.z.m.n;
-	struct mm_leak_input in = { &w.z.m, w.usable, w.group, w.z.texts.domain, w.z.texts.n_domain };
+	struct mm_leak_input in = { &w.z.m, w.usable, w.group, w.z.texts.domain, w.z.texts.n_domain, NULL };
 	static struct mm_leak_test t[K_MAX];
 	double *post = calloc(2 * k * n, sizeof(*post));
 	for (size_t i = 0; i < k; i++)
@@ -109,7 +109,7 @@ static void test_orders(void **state)
 				usable[i] = !flagged[i];
 			}
 			struct mm_mat mat = { row, m, n };
-			struct mm_leak_input in = { &mat, usable, group, w.z.texts.domain, w.z.texts.n_domain };
+			struct mm_leak_input in = { &mat, usable, group, w.z.texts.domain, w.z.texts.n_domain, NULL };
 			for (size_t i = 0; i < m; i++) {
 				MUST(mm_leak_test(&in, i, &t[i], r, r + n, &err));
 				for (size_t s = 0; s < n; s++)
@@ -120,8 +120,7 @@ static void test_orders(void **state)
 				f[i].p = t[i].p_all;
 			mm_fdr_replay(f, m, 0.05);
 			for (size_t i = 0; i < m; i++) {
-				bool found = f[i].found &&
-					     mm_leak_matters(&t[i].mix[t[i].best], suspects[i], w.z.texts.mean_bytes);
+				bool found = f[i].found && mm_leak_matters(&t[i], suspects[i], w.z.texts.mean_bytes);
 				if (found && !flagged[i])
 					print_message("order %d, %zu models: %s, p %.2g\n", (int)order, m,
 						w.z.name[at[i]], f[i].p);
