@@ -154,6 +154,10 @@ BENCH_BIN := $(patsubst %.c,$(OUT)/%,$(BENCH_SRC))
 bench: all $(BENCH_BIN) ## measure (B=pattern picks some)
 	@OUT=$(OUT) BIN=$(CURDIR)/$(BIN) scripts/bench.sh $(BENCH_BIN) $(sort $(wildcard tests/bench/bench_*.sh))
 
+$(eval $(call one_test,tests/bench/model/accuracy.c))
+bench-accuracy: $(OUT)/tests/bench/model/accuracy ## what bf16 arithmetic changes: nats a token, distances of the zoo
+	@$<
+
 # ---- power of the tests for leaks: a table for the documentation (HACKING.md); ARGS="WORLDS MODELS TEXTS" ----
 $(eval $(call one_test,tests/bench/stat/power_leak.c))
 power: $(OUT)/tests/bench/stat/power_leak ## how small a leak is found: planted ones in simulated worlds
