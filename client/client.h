@@ -111,8 +111,8 @@ struct mm_cli {
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
 			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
-			*max_bytes;
-		bool json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
+			*max_bytes, *since;
+		bool rules, json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
 		int64_t k, seed, folds, dim, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
 	} o;
@@ -176,6 +176,7 @@ int mm_run_queue(struct mm_cli *c, struct mm_err *err);
 int mm_run_job(struct mm_cli *c, struct mm_err *err); /* retry, cancel, rescore */
 int mm_run_alerts(struct mm_cli *c, struct mm_err *err);
 int mm_run_alert(struct mm_cli *c, struct mm_err *err);
+int mm_run_recheck(struct mm_cli *c, struct mm_err *err);
 int mm_run_watch(struct mm_cli *c, struct mm_err *err);
 int mm_run_refit(struct mm_cli *c, struct mm_err *err);
 int mm_run_epochs(struct mm_cli *c, struct mm_err *err);
@@ -244,6 +245,9 @@ int mm_term_map(const struct mm_view *v, const struct mm_term *t, int width, int
 int mm_svg_map(const struct mm_view *v, const char *title, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
 /* out_dendro.c: the reply of `cluster` as a tree of joins */
 int mm_svg_dendrogram(const json_t *cluster, const char *title, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+/* alert_view.c: what an alert rests on, for people; its histogram as a picture (an error when it has none) */
+int mm_alert_evidence(const struct mm_cli *c, const json_t *evidence, struct mm_err *err) MM_MUST_CHECK;
+int mm_svg_alert(const json_t *alert, struct mm_buf *b, struct mm_err *err) MM_MUST_CHECK;
 void mm_xml_put(struct mm_buf *b, const char *s); /* escaped; what XML cannot hold becomes U+FFFD */
 
 /* ---- texts_build.c: files into chunks ---- */

@@ -1,8 +1,9 @@
-/* cmd_alerts.c - the list of alerts, and changing one. */
+/* cmd_alerts.c - the list of alerts, changing one, testing again. */
 #include "client/client.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct row {
 	const json_t *o;
@@ -42,6 +43,70 @@ static void alert_row(struct mm_table *t, const json_t *a, int64_t now)
 	mm_table_put(t, MM_PLAIN, "%s", mm_str(a, "message"));
 }
 
+/* "2h" ago, a day, or unix seconds */
+static int since_of(const char *s, int64_t *out, struct mm_err *err)
+{
+	struct tm tm = { 0 };
+	struct mm_err ignored;
+	double ago;
+	char *end = strptime(s, "%Y-%m-%d", &tm);
+	if (end && (!*end || (end = strptime(end, "%n%H:%M", &tm)) != NULL) && !*end) {
+		tm.tm_isdst = -1;
+		*out = (int64_t)mktime(&tm);
+		return 0;
+	}
+	if (strlen(s) >= 9 && strspn(s, "0123456789") == strlen(s)) {
+		*out = strtoll(s, NULL, 10);
+		return 0;
+	}
+	if (mm_parse_duration(s, &ago, &ignored))
+		return mm_fail(
+			err, MM_EINVAL, "--since: \"%s\" is neither a time like 2h or 3d nor a day like 2026-05-31", s);
+	*out = mm_now() - (int64_t)ago;
+	return 0;
+}
+
+/* The kinds of alerts and the thresholds behind them. Takes args. */
+static int show_rules(struct mm_cli *c, json_t *args, struct mm_err *err)
+{
+	static const struct mm_col kind_cols[] = { { "KIND", false, 0, 0 }, { "SEVERITY", false, 1, 0 },
+		{ "MEANS", false, 0, 30 } };
+	static const struct mm_col rule_cols[] = { { "KIND", false, 0, 0 }, { "THRESHOLD", false, 0, 0 },
+		{ "DEFAULT", true, 0, 0 }, { "UNIT", false, 1, 16 }, { "WHY", false, 2, 30 } };
+	json_t *b, *o;
+	size_t i;
+	if (mm_cli_ask(c, "alerts", args, &b, err))
+		return -1;
+	if (!b)
+		return 0;
+	struct mm_table *k = mm_table_new(kind_cols, MM_COUNT(kind_cols), err);
+	struct mm_table *r = k ? mm_table_new(rule_cols, MM_COUNT(rule_cols), err) : NULL;
+	int rc = r ? 0 : -1;
+	json_array_foreach (r ? json_object_get(b, "kinds") : NULL, i, o) {
+		mm_table_put(k, MM_BOLD, "%s", mm_str(o, "kind"));
+		mm_table_put(k, mm_style_of_state(mm_str(o, "severity")), "%s", mm_str(o, "severity"));
+		mm_table_put(k, MM_PLAIN, "%s%s%s%s", mm_str(o, "means"), *mm_str(o, "silent") ? " (silent: " : "",
+			mm_str(o, "silent"), *mm_str(o, "silent") ? ")" : "");
+	}
+	json_array_foreach (r ? json_object_get(b, "rules") : NULL, i, o) {
+		mm_table_put(r, MM_PLAIN, "%s", mm_str(o, "kind"));
+		mm_table_put(r, MM_PLAIN, "%s", mm_str(o, "name"));
+		mm_table_put(r, MM_BOLD, "%g", mm_num(o, "value", 0));
+		mm_table_put(r, MM_PLAIN, "%s", mm_str(o, "unit"));
+		mm_table_put(r, MM_DIM, "%s", mm_str(o, "why"));
+	}
+	if (!rc)
+		rc = mm_table_print(k, &c->term, c->out, err);
+	if (!rc)
+		fputc('\n', c->out);
+	if (!rc)
+		rc = mm_table_print(r, &c->term, c->out, err);
+	mm_table_free(r);
+	mm_table_free(k);
+	json_decref(b);
+	return rc;
+}
+
 int mm_run_alerts(struct mm_cli *c, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "ID", true, 0, 0 }, { "STATE", false, 2, 0 },
@@ -52,6 +117,19 @@ int mm_run_alerts(struct mm_cli *c, struct mm_err *err)
 		json_object_set_new(args, "all", json_true());
 	if (c->o.kind)
 		json_object_set_new(args, "kind", json_string(c->o.kind));
+	if (c->o.since) {
+		int64_t since;
+		if (since_of(c->o.since, &since, err)) {
+			c->usage = true;
+			json_decref(args);
+			return -1;
+		}
+		json_object_set_new(args, "since", json_integer(since));
+	}
+	if (c->o.rules) {
+		json_object_set_new(args, "rules", json_true());
+		return show_rules(c, args, err);
+	}
 	if (mm_cli_ask(c, "alerts", args, &b, err))
 		return -1;
 	if (!b)
@@ -88,7 +166,7 @@ static void field(const struct mm_cli *c, const char *label, const char *value)
 		fprintf(c->out, "  %-10s %s\n", label, clean);
 }
 
-static void show_alert(const struct mm_cli *c, const json_t *a)
+static int show_alert(const struct mm_cli *c, const json_t *a, struct mm_err *err)
 {
 	static const char *const keys[] = { "state", "severity", "kind", "model", "message", "note" };
 	char when[32];
@@ -98,9 +176,22 @@ static void show_alert(const struct mm_cli *c, const json_t *a)
 		field(c, keys[i], mm_str(a, keys[i]));
 	mm_format_time(mm_int(a, "raised_at", 0), when, sizeof when);
 	field(c, "raised", mm_int(a, "raised_at", 0) ? when : "");
-	char *evidence = json_dumps(json_object_get(a, "evidence"), JSON_COMPACT);
-	field(c, "evidence", evidence ? evidence : "");
-	free(evidence);
+	fputs("  evidence\n", c->out);
+	return mm_alert_evidence(c, json_object_get(a, "evidence"), err);
+}
+
+static int write_svg(const struct mm_cli *c, const json_t *a, struct mm_err *err)
+{
+	struct mm_buf b = { 0 };
+	int rc = mm_svg_alert(a, &b, err);
+	if (!rc && !strcmp(c->o.svg, "-"))
+		rc = fwrite(b.data, 1, b.len, c->out) == b.len ? 0 : mm_fail(err, MM_EIO, "cannot write the output");
+	else if (!rc)
+		rc = mm_file_write(c->o.svg, b.data, b.len, err);
+	if (!rc && strcmp(c->o.svg, "-") != 0)
+		mm_say(c, "%s: written", c->o.svg);
+	mm_buf_fini(&b);
+	return rc;
 }
 
 static int change(struct mm_cli *c, const char *action, int64_t id, struct mm_err *err)
@@ -113,12 +204,13 @@ static int change(struct mm_cli *c, const char *action, int64_t id, struct mm_er
 	if (!b)
 		return 0;
 	const json_t *a = json_object_get(b, "alert");
-	if (!strcmp(action, "show"))
-		show_alert(c, a);
-	else
+	int rc = 0;
+	if (strcmp(action, "show") != 0)
 		fprintf(c->out, "alert %lld: %s\n", (long long)id, mm_str(a, "state"));
+	else
+		rc = c->o.svg ? write_svg(c, a, err) : show_alert(c, a, err);
 	json_decref(b);
-	return 0;
+	return rc;
 }
 
 int mm_run_alert(struct mm_cli *c, struct mm_err *err)
@@ -140,6 +232,29 @@ int mm_run_alert(struct mm_cli *c, struct mm_err *err)
 		}
 		if (change(c, c->word[0], id, err))
 			return -1;
+	}
+	return 0;
+}
+
+/* ---- recheck NAME... | --all ---- */
+
+int mm_run_recheck(struct mm_cli *c, struct mm_err *err)
+{
+	if (c->o.all == (c->n_word > 0)) {
+		c->usage = true;
+		return mm_fail(err, MM_EINVAL, "names of models, or --all");
+	}
+	for (size_t i = 0; i < (c->o.all ? 1 : c->n_word); i++) {
+		char clean[4096];
+		json_t *b, *args = c->o.all ? json_pack("{s:b}", "all", 1) : json_pack("{s:s}", "name", c->word[i]);
+		if (mm_cli_ask(c, "recheck", args, &b, err))
+			return -1;
+		if (!b)
+			continue;
+		mm_term_clean(&c->term, c->o.all ? "all models" : mm_str(b, "name"), clean, sizeof clean);
+		fprintf(c->out, "%s: tested soon%s%s%s\n", clean,
+			*mm_str(b, "silent") ? "; rules that need a population say: " : "", mm_str(b, "silent"), "");
+		json_decref(b);
 	}
 	return 0;
 }

@@ -270,7 +270,7 @@ const struct mm_alert_rule mm_alert_rules[MM_AK_COUNT] = {
 };
 
 /* As they were given out one after the other: never renumber. */
-static const uint8_t message_number[MM_AK_COUNT] = {
+static const uint8_t message_number[MM_AK_COUNT + 1] = {
 	[MM_AK_DUPLICATE] = 0x01,
 	[MM_AK_FAILED] = 0x02,
 	[MM_AK_NEVER_READY] = 0x03,
@@ -284,6 +284,7 @@ static const uint8_t message_number[MM_AK_COUNT] = {
 	[MM_AK_IMPOSTOR] = 0x0b,
 	[MM_AK_TOKENIZER_MISMATCH] = 0x0c,
 	[MM_AK_OVERFLOW] = 0x0d,
+	[MM_AK_COUNT] = 0x0e,
 };
 
 sd_id128_t mm_alert_message_id(enum mm_alert_kind kind)

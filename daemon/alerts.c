@@ -7,8 +7,8 @@
  *
  * One alert for a (model, kind, cause). The same finding again changes nothing; other evidence is stored with it. When
  * the daemon itself had resolved it, because the cause was gone, and the cause is back, it opens again; what a user
- * resolved stays resolved unless the files have changed since. Every change is one transaction, one event, one journal
- * entry; the command of the configuration runs when an alert opens. */
+ * resolved stays resolved unless the evidence is another one since. Every change is one transaction, one event, one
+ *journal entry; the command of the configuration runs when an alert opens. */
 #include "daemon/alerts_priv.h"
 #include "daemon/map_priv.h"
 
@@ -93,10 +93,14 @@ static void tell(struct mm_daemon *d, const struct mm_alert_rec *a, const char *
 	struct mm_err err;
 	json_t *o = mm_alert_json(d, a);
 	char *text = NULL;
-	to_journal(d, a, what);
+	const struct mm_model_entry *e = mm_reg_by_id(d, a->model);
+	bool open = a->state == MM_ALERT_OPEN;
+	bool later = open && mm_digest_take(d, a, e ? e->rec.name : "");
+	if (!later)
+		to_journal(d, a, what);
 	if (o) {
 		json_object_set_new(o, "what", json_string(what));
-		if (a->state == MM_ALERT_OPEN && strcmp(what, "updated") != 0)
+		if (open && !later)
 			text = mm_json_dump(o, &err);
 	}
 	if (text)
@@ -188,14 +192,43 @@ static struct mm_alert_rec *find(const struct mm_daemon *d, uint64_t model, cons
 	return NULL;
 }
 
-/* Other files than those the alert was raised for? */
-static bool other_files(const struct mm_alert_rec *a, const struct mm_finding *f)
+/* A test that was not there before and speaks for itself: new scores, texts known to be unseen, another scorer. */
+static bool new_test(const json_t *old, const json_t *new)
 {
+	const json_t *x, *y;
+	size_t i, j;
+	json_array_foreach (new, i, x) {
+		bool there = json_number_value(json_object_get(x, "p")) > 0.01;
+		json_array_foreach (old, j, y)
+			there = there || json_equal(json_object_get(x, "name"), json_object_get(y, "name"));
+		if (!there)
+			return true;
+	}
+	return false;
+}
+
+/* What a user resolved opens again only for evidence that is not the one they saw: other files, somebody else as the
+ * original or reference, half as much again of what was measured, or another test. Numbers that merely move with the
+ * map's growth are no news. */
+static bool other_evidence(const struct mm_alert_rec *a, const struct mm_finding *f)
+{
+	static const char *const who[] = { "fingerprint", "original", "against", "claimed_model" };
+	static const char *const grown[] = { "gain_nats_per_byte", "lost_bits_per_byte", "kl_bits_per_byte" };
 	struct mm_err ignored;
 	json_t *old = a->evidence ? mm_json_parse(a->evidence, strlen(a->evidence), "evidence", &ignored) : NULL;
-	const char *x = json_string_value(json_object_get(old, "fingerprint"));
-	const char *y = json_string_value(json_object_get(f->evidence, "fingerprint"));
-	bool other = x && y && strcmp(x, y) != 0;
+	bool other = false;
+	for (size_t i = 0; old && i < MM_COUNT(who); i++) {
+		const json_t *x = json_object_get(old, who[i]), *y = json_object_get(f->evidence, who[i]);
+		other = other || (x && y && !json_equal(x, y));
+	}
+	for (size_t i = 0; old && i < MM_COUNT(grown); i++) {
+		const json_t *x = json_object_get(old, grown[i]), *y = json_object_get(f->evidence, grown[i]);
+		other = other || (x && y && json_number_value(y) > 1.5 * json_number_value(x));
+	}
+	size_t n = json_array_size(json_object_get(old, "suspect_texts"));
+	other = other || (n && 2 * json_array_size(json_object_get(f->evidence, "suspect_texts")) > 3 * n);
+	other = other || (old && json_object_get(old, "tests") &&
+				 new_test(json_object_get(old, "tests"), json_object_get(f->evidence, "tests")));
 	json_decref(old);
 	return other;
 }
@@ -203,7 +236,7 @@ static bool other_files(const struct mm_alert_rec *a, const struct mm_finding *f
 static int renew(struct mm_daemon *d, struct mm_alert_rec *a, const struct mm_finding *f, struct mm_err *err)
 {
 	bool by_daemon = a->note && strncmp(a->note, RESOLVED_BY_DAEMON, strlen(RESOLVED_BY_DAEMON)) == 0;
-	bool reopen = a->state == MM_ALERT_RESOLVED && (by_daemon || other_files(a, f));
+	bool news = other_evidence(a, f), reopen = a->state == MM_ALERT_RESOLVED && (by_daemon || news);
 	char *ev = mm_json_dump(f->evidence, err);
 	if (!ev)
 		return -1;
@@ -217,7 +250,8 @@ static int renew(struct mm_daemon *d, struct mm_alert_rec *a, const struct mm_fi
 	if (replace(&a->message, f->message, err))
 		return -1;
 	if (reopen)
-		return mm_alert_set(d, a, MM_ALERT_OPEN, "the cause is back", "daemon", err);
+		return mm_alert_set(d, a, MM_ALERT_OPEN, by_daemon ? "the cause is back" : "there is other evidence",
+			"daemon", err);
 	/* Same cause, newer numbers: kept for whoever looks, told to nobody. */
 	return mm_store_write(d->store, put, a, err);
 }
@@ -326,6 +360,7 @@ void mm_alerts_stop(struct mm_daemon *d)
 	if (!al)
 		return;
 	mm_check_stop(d);
+	mm_digest_stop(d);
 	mm_hook_free(al->hook);
 	for (size_t i = 0; i < al->n; i++) {
 		mm_alert_rec_fini(al->rec[i]);

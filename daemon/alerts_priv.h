@@ -54,7 +54,8 @@ struct mm_alert_rule {
 	const char *what; /* one line for people: what it means */
 };
 extern const struct mm_alert_rule mm_alert_rules[MM_AK_COUNT];
-sd_id128_t mm_alert_message_id(enum mm_alert_kind kind);	  /* of the journal entries */
+/* Of the journal entries; MM_AK_COUNT: a digest's. */
+sd_id128_t mm_alert_message_id(enum mm_alert_kind kind);
 const struct mm_alert_rule *mm_alert_rule_find(const char *kind); /* NULL: unknown */
 
 struct mm_hook; /* runs alerts.on_alert, never more than a few at once */
@@ -62,7 +63,21 @@ struct mm_hook *mm_hook_new(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHE
 void mm_hook_free(struct mm_hook *h);		       /* kills what runs */
 void mm_hook_run(struct mm_hook *h, const char *json); /* copied */
 
+/* ---- alert_digest.c ---- */
+
+struct mm_digest {
+	sd_event_source *timer; /* set while something waits */
+	double tokens, last;	/* of the bucket; monotonic seconds */
+	size_t n, by_kind[MM_AK_COUNT];
+	json_t *ids, *models;
+};
+/* Too many at once? true: it is told later, with others; false: the caller tells it now. */
+bool mm_digest_take(struct mm_daemon *d, const struct mm_alert_rec *a, const char *model);
+void mm_digest_flush(struct mm_daemon *d); /* now what waits */
+void mm_digest_stop(struct mm_daemon *d);  /* drops it: the alerts themselves are stored */
+
 struct mm_alerts {
+	struct mm_digest digest;
 	struct mm_alert_rec **rec; /* [n] by id */
 	size_t n, cap;
 	struct mm_hook *hook;

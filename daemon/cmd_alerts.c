@@ -1,19 +1,50 @@
 /* cmd_alerts.c: `alerts` lists, `alert` changes one, `recheck` tests again. */
 #include "daemon/alerts_priv.h"
 #include "daemon/map_priv.h"
+#include "stat/stat_anomaly.h"
 
 #include <string.h>
 
+/* {"kinds":[{kind, severity, means, population, silent}], "rules":[{kind, name, value, unit, why, ...}]} */
+static json_t *rules_json(const struct mm_daemon *d)
+{
+	json_t *kinds = json_array(), *rules = json_array(), *o;
+	const char *silent = mm_check_silent(d);
+	for (size_t i = 0; kinds && i < MM_AK_COUNT; i++) {
+		const struct mm_alert_rule *r = &mm_alert_rules[i];
+		o = json_pack("{s:s, s:s, s:s, s:b, s:b}", "kind", r->kind, "severity", r->severity, "means", r->what,
+			"anomaly", r->anomaly, "population", r->population);
+		if (o && r->population && silent)
+			json_object_set_new(o, "silent", json_string(silent));
+		json_array_append_new(kinds, o);
+	}
+	for (size_t i = 0; rules && i < MM_RULE_COUNT; i++) {
+		const struct mm_rule *r = &mm_rules[i];
+		o = json_pack("{s:s, s:s, s:f, s:s, s:I, s:s}", "kind", r->kind, "name", r->name, "value", r->value,
+			"unit", r->unit, "min_sample", (json_int_t)r->min_sample, "why", r->why);
+		if (o && r->at > 0) {
+			json_object_set_new(o, "quantile", json_real(r->at));
+			json_object_set_new(o, "factor", json_real(r->factor));
+		}
+		json_array_append_new(rules, o);
+	}
+	return json_pack("{s:o, s:o}", "kinds", kinds, "rules", rules);
+}
+
 int mm_cmd_alerts(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
-	bool all = false;
+	bool all = false, rules = false;
 	const char *kind = NULL;
 	int64_t since = 0;
-	if (mm_json_get_bool(args, "all", &all, err) || mm_json_get_str(args, "kind", &kind, err) ||
-		mm_json_get_i64(args, "since", 0, INT64_MAX, &since, err))
+	if (mm_json_get_bool(args, "all", &all, err) || mm_json_get_bool(args, "rules", &rules, err) ||
+		mm_json_get_str(args, "kind", &kind, err) || mm_json_get_i64(args, "since", 0, INT64_MAX, &since, err))
 		return -1;
 	if (kind && !mm_alert_rule_find(kind))
 		return mm_fail(err, MM_EINVAL, "there is no kind of alert called %s", kind);
+	if (rules) {
+		reply->body = rules_json(d);
+		return reply->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
+	}
 	json_t *list = json_array();
 	for (size_t i = 0; list && i < d->alerts->n; i++) {
 		const struct mm_alert_rec *a = d->alerts->rec[i];
@@ -78,5 +109,7 @@ int mm_cmd_recheck(struct mm_daemon *d, const json_t *args, struct mm_reply *rep
 	if (!mm_check_now(d, e ? e->rec.id : 0, &why))
 		return mm_fail(err, MM_ECONFLICT, "%s", why);
 	reply->body = e ? json_pack("{s:s}", "name", e->rec.name) : json_pack("{s:b}", "all", 1);
+	if (reply->body && mm_check_silent(d))
+		json_object_set_new(reply->body, "silent", json_string(mm_check_silent(d)));
 	return reply->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 }

@@ -101,6 +101,7 @@ const struct mm_cmd mm_cmds[] = {
 		{ FLAG("all", "finished and cancelled jobs too") } },
 	{ "alerts", MM_READ, false, "alerts that are open or acknowledged",
 		{ FLAG("all", "resolved ones too"),
+			FLAG("rules", "not alerts but what alerts there are, and the thresholds behind them"),
 			{ .name = "kind", .type = MM_ARG_STR, .min = 1, .max = 64, .help = "of this kind only" },
 			{ .name = "since",
 				.type = MM_ARG_INT,
