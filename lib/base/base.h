@@ -241,8 +241,8 @@ struct mm_texts {
 	size_t *len;	   /* [n] bytes */
 	uint32_t *domain;  /* [n] index into domain_name */
 	size_t n_domain;
-	char **domain_name;  /* [n_domain]; "" where a line has none */
-	bool *control;	     /* [n] "role": "control": known to be unseen by all models */
+	char **domain_name; /* [n_domain]; "" where a line has none */
+	bool *control;	    /* [n] "role": "control": known to be unseen by all models */
 	size_t n_control;
 	struct mm_hash hash; /* over the texts in order (lengths included), nothing else */
 	double mean_bytes;

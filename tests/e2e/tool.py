@@ -8,6 +8,9 @@
   weights DIR N             changes a few weights, N different ways (another model of the same shape)
   shard DIR PARTS           model.safetensors becomes PARTS shards and an index, in place
   drop DIR TENSOR           removes a tensor
+  shuffle DIR PART          exchanges the elements of each matrix whose name holds PART (16-bit weights)
+  f16 DIR LIMIT             bf16 weights become f16, cut at +-LIMIT: a conversion that overflowed
+  some FILE N DOMAIN...     N texts of each of these domains out of a text set
   config DIR KEY JSON       sets a key of config.json
   piece SRC DST FROM TO     writes that part (percent) of SRC to its place in DST
   mapped SRC DST GO         sets the length, writes half through a mapping, the rest when GO is there, then closes
@@ -17,6 +20,7 @@ import json
 import math
 import mmap
 import os
+import random
 import struct
 import sys
 import time
@@ -173,6 +177,38 @@ def drop(dir, tensor):
     head, body = pack([t for t in tensors if t[0] != tensor], meta)
     assert len(head) < len(tensors) + bool(meta), tensor
     write_st(os.path.join(dir, "model.safetensors"), head, body)
+
+
+def shuffle(dir, part):
+    tensors, meta = tensors_of(dir)
+    rng, out = random.Random(5), []
+    for name, (info, data) in tensors:
+        if part in name and len(info["shape"]) == 2:
+            v = list(struct.unpack("<%dH" % (len(data) // 2), data))
+            rng.shuffle(v)
+            data = struct.pack("<%dH" % len(v), *v)
+        out.append((name, (info, data)))
+    write_st(os.path.join(dir, "model.safetensors"), *pack(out, meta))
+
+
+def f16(dir, limit):
+    tensors, meta = tensors_of(dir)
+    limit, out = float(limit), []
+    for name, (info, data) in tensors:
+        wide = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))  # bf16 is the upper half of f32
+        v = [min(max(x, -limit), limit) for x in struct.unpack("<%df" % (len(wide) // 4), wide)]
+        out.append((name, ({"dtype": "F16", "shape": info["shape"]}, struct.pack("<%de" % len(v), *v))))
+    write_st(os.path.join(dir, "model.safetensors"), *pack(out, meta))
+    config(dir, "torch_dtype", '"float16"')
+
+
+def some(path, n, *domains):
+    left = {d: int(n) for d in domains}
+    for line in open(path):
+        d = json.loads(line)["domain"]
+        if left.get(d, 0) > 0:
+            left[d] -= 1
+            print(line, end="")
 
 
 def config(dir, key, value):
