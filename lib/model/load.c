@@ -4,7 +4,7 @@
  * refuses NaN and infinity by the name of the tensor. Large matrices are read in row blocks, so that the pages of the
  * mapping can be given back; what stays in memory is the packed matrix. */
 #include "model/ckpt_priv.h"
-#include "model/model_priv.h"
+#include "model/score_priv.h"
 
 #include <math.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * staged as they are, everything else as f32. Rows are read by all threads, in blocks; a tensor that is stored
  * transposed is read in one piece by one thread. */
 #include "model/ckpt_priv.h"
-#include "model/model_priv.h"
+#include "model/score_priv.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * all packed matrices, a batch and what the process has already fit below it, the model is resident. Else layers come
  * and go: then a batch is as large as fits, up to ROWS_STREAM, because every batch reads all weights once; at that size
  * the reading costs about a hundredth of the arithmetic. Estimates err on the large side. */
-#include "model/model_priv.h"
+#include "model/score_priv.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static void layer_bytes(struct mm_model *m)
 	m->n_stage_byte = 2 * largest * (!strcmp(m->dtype, "bf16") ? 2 : 4);
 }
 
-uint64_t mm_resident_now(void)
+static uint64_t resident_now(void)
 {
 	unsigned long long all = 0, rss = 0;
 	FILE *f = fopen("/proc/self/statm", "re");
@@ -87,7 +87,7 @@ void mm_memory_plan(struct mm_model *m)
 	m->bound = m->opts.memory ? MM_MIN(m->opts.memory, rule) : rule;
 	layer_bytes(m);
 	m->resident = true;
-	m->n_base_byte = mm_resident_now() + OTHER;
+	m->n_base_byte = resident_now() + OTHER;
 	uint64_t need = packed * elem_bytes(m) + m->n_stage_byte + m->n_base_byte +
 			mm_pass_bytes(m, rows_wanted(m), MM_MIN(LONGEST, MM_MAX(m->hp.n_ctx, (size_t)1)));
 	m->resident = need <= m->bound;

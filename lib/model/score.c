@@ -3,7 +3,7 @@
  * Sequences are sorted by length (longest first, then by index) and packed one behind the other into batches of a
  * bounded number of rows; a batch goes through the model as one (decoder.c). A sequence's numbers do not depend on what
  * it is packed with. Texts are in score_text.c. */
-#include "model/model_priv.h"
+#include "model/score_priv.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -14,7 +14,7 @@
  * It is an aid, not a result: when it cannot be written the job goes on without. Numbers are of the machine's own byte
  * order: the kernel's name in the key would not fit another machine anyway. */
 #include "model/ckpt_priv.h"
-#include "model/model_priv.h"
+#include "model/score_priv.h"
 
 #include <fcntl.h>
 #include <math.h>

@@ -7,7 +7,7 @@
  *
  * Token ids come from the cache (tok_cache.c) where there are some; texts that a killed job has done (score_resume.c)
  * are not done again. */
-#include "model/model_priv.h"
+#include "model/score_priv.h"
 
 #include <math.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  *nothing else: what a training that failed comes down to
  *
  * Neither touches the log-likelihoods. */
-#include "model/model_priv.h"
+#include "model/score_priv.h"
 
 #include <math.h>
 #include <string.h>

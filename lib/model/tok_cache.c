@@ -7,7 +7,7 @@
  * Written whole and renamed, so that readers and other writers never see a half. What is read is checked against the
  * file's size and checksum before it is used, and a file that does not fit is as good as none. The directory is kept
  * below DIR_MAX bytes: the files not used for longest go. */
-#include "model/model_priv.h"
+#include "model/score_priv.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,0 +1,78 @@
+/* score_priv.h - what the files of scoring share: batches, the texts of a killed job, token ids that are kept.
+ *
+ *	score_text.c --tok_cache.c, score_resume.c--> score.c --batches--> pass.c
+ */
+#ifndef MM_MODEL_SCORE_PRIV_H
+#define MM_MODEL_SCORE_PRIV_H
+
+#include "model/model_priv.h"
+
+/* ---- matrix.c ---- */
+
+struct mm_stage { /* where matrices are put together */
+	void *p;
+	size_t cap;
+};
+void *mm_stage_get(
+	const struct mm_model *m, size_t n, struct mm_err *err) MM_MUST_CHECK; /* valid until the next call */
+void mm_stage_drop(const struct mm_model *m);
+
+/* ---- memory.c ---- */
+
+size_t mm_memory_rows(const struct mm_model *m, size_t longest);		/* of a batch */
+uint64_t mm_memory_keep(const struct mm_model *m, size_t rows, size_t longest); /* for mm_big_keep */
+
+/* ---- score.c: sequences packed into batches ---- */
+
+struct mm_score_seq {
+	const uint32_t *id;
+	size_t n, from; /* tokens; the first one that is scored (>= 1) */
+	size_t index;	/* where the caller wants it */
+};
+
+struct mm_score_job {
+	struct mm_model *m;
+	const struct mm_score_opts *opts;
+	struct mm_score_seq *seq; /* sorted, only those with something to score */
+	size_t n_seq, n_total, n_done_before;
+	uint64_t tokens, tokens_total;
+	double start;
+	size_t done, n_batch; /* texts done; tokens of the batch under way, of which `share` is done */
+	double share, told;
+	/* takes the log-probs of tokens from .. n-1 of one sequence */
+	int (*take)(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err);
+	void (*batch_done)(void *ctx); /* after the last take of a batch; or NULL */
+	void *ctx;
+};
+/* Sorts the sequences, packs, runs, hands out. Checks ids and lengths first. */
+int mm_score_run(struct mm_score_job *j, struct mm_err *err) MM_MUST_CHECK;
+int mm_score_tell(
+	struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err) MM_MUST_CHECK; /* progress */
+
+/* ---- signs.c ---- */
+double mm_sign_mink(double *logprob, size_t n); /* [n] put in another order */
+/* out[index of the sequence]; nothing for sequences that are not there */
+int mm_sign_unigram(
+	const struct mm_score_seq *s, size_t n_seq, size_t n_vocab, float *out, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- tok_cache.c: token ids of a text set; `front` places are left free in front of each text's ---- */
+
+bool mm_tok_cache_get(const char *dir, const struct mm_tok *tok, const struct mm_texts *texts, unsigned flags,
+	size_t front, struct mm_ids *out); /* false: not there, or spoilt */
+void mm_tok_cache_put(const char *dir, const struct mm_tok *tok, const struct mm_texts *texts, unsigned flags,
+	size_t front, const struct mm_ids *ids); /* an aid: a failure is of no consequence */
+
+/* ---- score_resume.c: texts that a killed job has done ---- */
+
+struct mm_resume;
+int mm_resume_key(const struct mm_model *m, const struct mm_texts *texts, enum mm_bos bos, const char *tag,
+	struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
+struct mm_resume *mm_resume_open(
+	const char *path, struct mm_hash key, size_t n, double wait, struct mm_err *err) MM_MUST_CHECK;
+void mm_resume_close(struct mm_resume *r); /* NULL is fine */
+bool mm_resume_has(const struct mm_resume *r, size_t text);
+void mm_resume_give(const struct mm_resume *r, double *loglik, float *mink20); /* [n] each: those that are done */
+void mm_resume_add(struct mm_resume *r, size_t text, double loglik, float mink20);
+void mm_resume_flush(struct mm_resume *r, const char *path); /* after a batch; writes when it is time */
+
+#endif
