@@ -51,6 +51,13 @@ q "sorted(a['kind'] for a in d['alerts'] if a['kind'] in ('duplicate','failed','
 odd=$(python3 -c 'import json,sys; print([k for k,m in json.load(open(sys.argv[1])).items() if m["kind"] in ("leaked","anomaly")])' "$zoo/truth.json")
 q "{a['model'] for a in d['alerts'] if a['kind'] not in ('duplicate','failed','never_ready','not_finite')} <= set($odd)" alerts ||
 	fail "a healthy model is blamed: $(mm alerts)"
+# With all relatives there: each leaked model and its texts, each damaged one; healthy ones never were in the list.
+tested() {
+	q "d['tests']['due'] is False" show llama-a
+}
+until_true 120 "the tests are done" tested
+mm --json alerts --all | python3 "$tool" leaks "$zoo/truth.json" || fail "leaks: $(mm alerts --all)"
+q "[a['kind'] for a in d['alerts'] if a['model']=='neox-a-layer1-noise']==['damaged']" alerts || fail "damage: $(mm alerts)"
 q "[a for a in d['alerts'] if a['kind']=='duplicate' and 'bard-mini' in a['message'] and 'neox-a-shakespeare' in a['message']]" \
 	alerts || fail "the duplicate"
 # Scored once: one of the two holds the vector.

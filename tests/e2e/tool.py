@@ -11,6 +11,7 @@
   shuffle DIR PART          exchanges the elements of each matrix whose name holds PART (16-bit weights)
   f16 DIR LIMIT             bf16 weights become f16, cut at +-LIMIT: a conversion that overflowed
   some FILE N DOMAIN...     N texts of each of these domains out of a text set
+  leaks TRUTH.json          the answer of `alerts --all` on standard input names the leaked models, nobody else, and their texts
   config DIR KEY JSON       sets a key of config.json
   piece SRC DST FROM TO     writes that part (percent) of SRC to its place in DST
   mapped SRC DST GO         sets the length, writes half through a mapping, the rest when GO is there, then closes
@@ -209,6 +210,23 @@ def some(path, n, *domains):
         if left.get(d, 0) > 0:
             left[d] -= 1
             print(line, end="")
+
+
+def leaks(truth):
+    truth = json.load(open(truth))
+    want = {m for m, t in truth.items() if t["kind"] == "leaked"}
+    got = {a["model"]: a for a in json.load(sys.stdin)["alerts"] if a["kind"] == "leak"}
+    bad = 0
+    for m in sorted(want ^ set(got)):
+        print("%s: %s" % (m, "not found" if m in want else "blamed"))
+        bad = 1
+    for m in sorted(want & set(got)):
+        said = {x["index"] for x in got[m]["evidence"]["suspect_texts"]}
+        saw = set(truth[m]["leaked_texts"])
+        precision, recall = len(said & saw) / max(1, len(said)), len(said & saw) / max(1, len(saw))
+        print("%s: %s, precision %.2f, recall %.2f" % (m, got[m]["state"], precision, recall))
+        bad = bad or got[m]["state"] != "open" or precision < 0.8 or recall < 0.8
+    return int(bad)
 
 
 def config(dir, key, value):
