@@ -164,12 +164,19 @@ struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *
 	return mm_w_lin_as(m, l, w, bias, e, m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
 }
 
+/* Where bf16 is the slower arithmetic it is taken for its small weights or by order: then the head, whose rounding is
+ * seen directly in the result, is f32. */
+enum mm_dtype mm_head_type(const struct mm_model *m)
+{
+	return m->compute == MM_COMPUTE_BF16 && mm_lin_bf16_fast() ? MM_BF16 : MM_F32;
+}
+
 struct mm_lin *mm_w_lin_part(
 	const struct mm_model *m, enum mm_slot slot, size_t row0, size_t n, const float *bias, struct mm_err *err)
 {
 	const enum mm_slot w[] = { slot, MM_W_COUNT };
 	size_t cols = mm_w_cols(m, MM_GLOBAL, slot), bytes;
-	enum mm_dtype compute = m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, type;
+	enum mm_dtype type;
 	struct build b = { .m = m, .l = MM_GLOBAL, .n_in = cols, .half = all_half(m, MM_GLOBAL, w, 0) };
 	bool whole = false;
 	const uint8_t *raw = mm_w_raw(m, MM_GLOBAL, slot, 0, &type, &whole);
@@ -177,5 +184,5 @@ struct mm_lin *mm_w_lin_part(
 		!(b.at = mm_stage_get(m, bytes, err)) || rows_read(&b, slot, raw, row0, n, b.at, err))
 		return NULL;
 	mm_ckpt_drop(m->ck, mm_w_get(m, MM_GLOBAL, slot));
-	return mm_lin_new_of(n, cols, b.half ? MM_BF16 : MM_F32, b.at, bias, compute, err);
+	return mm_lin_new_of(n, cols, b.half ? MM_BF16 : MM_F32, b.at, bias, mm_head_type(m), err);
 }

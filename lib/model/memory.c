@@ -58,7 +58,7 @@ static void layer_bytes(struct mm_model *m)
 		uint64_t n = layer_elems(m, l, &largest);
 		elems = MM_MAX(elems, n);
 	}
-	m->n_layer_byte = MM_MAX(elems, head_elems(m)) * elem_bytes(m);
+	m->n_layer_byte = MM_MAX(elems * elem_bytes(m), head_elems(m) * mm_dtypes[mm_head_type(m)].bytes);
 	/* gate and up are put together; bf16 is staged as it is */
 	m->n_stage_byte = 2 * largest * (!strcmp(m->dtype, "bf16") ? 2 : 4);
 }
@@ -88,7 +88,8 @@ void mm_memory_plan(struct mm_model *m)
 	layer_bytes(m);
 	m->resident = true;
 	m->n_base_byte = resident_now() + OTHER;
-	uint64_t need = packed * elem_bytes(m) + m->n_stage_byte + m->n_base_byte +
+	uint64_t wide = m->hp.n_vocab * m->hp.n_embd * (mm_dtypes[mm_head_type(m)].bytes - elem_bytes(m));
+	uint64_t need = packed * elem_bytes(m) + wide + m->n_stage_byte + m->n_base_byte +
 			mm_pass_bytes(m, rows_wanted(m), MM_MIN(LONGEST, MM_MAX(m->hp.n_ctx, (size_t)1)));
 	m->resident = need <= m->bound;
 }

@@ -17,6 +17,8 @@ void *mm_stage_get(
 	const struct mm_model *m, size_t n, struct mm_err *err) MM_MUST_CHECK; /* valid until the next call */
 void mm_stage_drop(const struct mm_model *m);
 
+enum mm_dtype mm_head_type(const struct mm_model *m); /* arithmetic of the head: MM_F32 or MM_BF16 */
+
 /* ---- memory.c ---- */
 
 size_t mm_memory_rows(const struct mm_model *m, size_t longest);		/* of a batch */
