@@ -98,11 +98,14 @@ struct mm_check_row { /* what the last test of a model gave; kept with the model
 	bool found;   /* a discovery of the stream */
 	bool refuted; /* texts known to be unseen show the same */
 	bool leaked;  /* found, the effect matters, and not refuted */
+	bool dirty;   /* not stored as it is */
 	json_t *more; /* {"suspect_texts","domains","histogram"}; NULL: nothing suspicious */
 };
 struct mm_check {
 	struct mm_check_row **row; /* [n] by seq */
 	size_t n, cap;
+	struct mm_check_row **by_model; /* [n_by_model] the same rows as of the last replay */
+	size_t n_by_model, cap_by_model;
 	sd_event_source *timer;
 	int64_t last;  /* monotonic seconds of the last sweep */
 	uint64_t sign; /* of what was tested last */
@@ -128,7 +131,8 @@ enum mm_alert_kind mm_check_broken(const struct mm_daemon *d, const struct mm_mo
 void mm_check_row_free(struct mm_check_row *r);
 struct mm_check_row *mm_check_row_add(struct mm_check *c, struct mm_err *err); /* zeroed, at the end; NULL: memory */
 int mm_check_load(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;      /* rows of the store, in order */
-int mm_check_save(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;      /* all rows, one transaction */
+struct mm_check_row *mm_check_row_of(struct mm_check *c, uint64_t model);      /* NULL: none (as of the last replay) */
+int mm_check_save(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;      /* changed rows, one transaction */
 /* Levels and discoveries of all rows anew, in the order of their hypotheses. */
 int mm_check_replay(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 

@@ -122,9 +122,7 @@ static int take(struct mm_daemon *d, struct mm_sweep *w, struct mm_err *err)
 			continue;
 		struct mm_check_row *r = (struct mm_check_row *)mm_check_of(d, e);
 		if (!r) {
-			for (size_t j = 0; j < c->n; j++)
-				if (c->row[j]->model == m->id)
-					r = c->row[j]; /* other content under the same id: a new hypothesis */
+			r = mm_check_row_of(c, m->id); /* other content under the same id: a new hypothesis */
 			if (!r && !(r = mm_check_row_add(c, err)))
 				return -1;
 			r->seq = ++seq;
@@ -136,6 +134,7 @@ static int take(struct mm_daemon *d, struct mm_sweep *w, struct mm_err *err)
 		r->test = m->t;
 		r->p = m->t.p_all;
 		r->refuted = m->refuted;
+		r->dirty = true;
 		json_decref(r->more);
 		r->more = m->more;
 		m->more = NULL;
@@ -306,6 +305,7 @@ void mm_check_stop(struct mm_daemon *d)
 	}
 	mm_check_facts_free(c);
 	mm_free(c->odd);
+	mm_free(c->by_model);
 	mm_free(c->row);
 	mm_free(c);
 	d->alerts->check = NULL;

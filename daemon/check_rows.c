@@ -16,13 +16,44 @@ void mm_check_row_free(struct mm_check_row *r)
 	mm_free(r);
 }
 
-const struct mm_check_row *mm_check_of(const struct mm_daemon *d, const struct mm_model_entry *e)
+/* ---- by model ---- */
+
+static int cmp_model(const void *p, const void *q)
 {
-	const struct mm_check *c = d->alerts ? d->alerts->check : NULL;
-	for (size_t i = 0; c && i < c->n; i++)
-		if (c->row[i]->model == e->rec.id && mm_hash_eq(c->row[i]->full, e->rec.full))
+	uint64_t a = (*(struct mm_check_row *const *)p)->model, b = (*(struct mm_check_row *const *)q)->model;
+	return a < b ? -1 : a > b;
+}
+
+/* A model has one row at most; without memory for the index everything is slower, not wrong. */
+static void index_rows(struct mm_check *c)
+{
+	struct mm_err ignored;
+	c->n_by_model = 0;
+	if (mm_grow(&c->by_model, &c->cap_by_model, c->n, sizeof(struct mm_check_row *), &ignored))
+		return;
+	memcpy(c->by_model, c->row, c->n * sizeof(*c->row));
+	c->n_by_model = c->n;
+	qsort(c->by_model, c->n, sizeof(*c->by_model), cmp_model);
+}
+
+struct mm_check_row *mm_check_row_of(struct mm_check *c, uint64_t model)
+{
+	struct mm_check_row key = { .model = model }, *k = &key, **found;
+	if (c->n_by_model) {
+		found = bsearch(&k, c->by_model, c->n_by_model, sizeof(*c->by_model), cmp_model);
+		return found ? *found : NULL;
+	}
+	for (size_t i = 0; i < c->n; i++)
+		if (c->row[i]->model == model)
 			return c->row[i];
 	return NULL;
+}
+
+const struct mm_check_row *mm_check_of(const struct mm_daemon *d, const struct mm_model_entry *e)
+{
+	const struct mm_check_row *r =
+		d->alerts && d->alerts->check ? mm_check_row_of(d->alerts->check, e->rec.id) : NULL;
+	return r && mm_hash_eq(r->full, e->rec.full) ? r : NULL;
 }
 
 struct mm_check_row *mm_check_row_add(struct mm_check *c, struct mm_err *err)
@@ -142,6 +173,8 @@ static int put(struct mm_txn *t, void *ctx, struct mm_err *err)
 {
 	const struct mm_check *c = ctx;
 	for (size_t i = 0; i < c->n; i++) {
+		if (!c->row[i]->dirty)
+			continue;
 		json_t *o = row_json(c->row[i]);
 		char *text = o ? mm_json_dump(o, err) : NULL;
 		json_decref(o);
@@ -160,7 +193,12 @@ static int put(struct mm_txn *t, void *ctx, struct mm_err *err)
 
 int mm_check_save(struct mm_daemon *d, struct mm_err *err)
 {
-	return mm_store_write(d->store, put, d->alerts->check, err);
+	struct mm_check *c = d->alerts->check;
+	if (mm_store_write(d->store, put, c, err))
+		return -1;
+	for (size_t i = 0; i < c->n; i++)
+		c->row[i]->dirty = false;
+	return 0;
 }
 
 /* ---- the stream ---- */
@@ -178,11 +216,13 @@ int mm_check_replay(struct mm_daemon *d, struct mm_err *err)
 	if (!f)
 		return -1;
 	qsort(c->row, c->n, sizeof(*c->row), cmp_seq);
+	index_rows(c);
 	for (size_t i = 0; i < c->n; i++)
 		f[i].p = c->row[i]->p;
 	mm_fdr_replay(f, c->n, FDR_Q);
 	for (size_t i = 0; i < c->n; i++) {
 		struct mm_check_row *r = c->row[i];
+		r->dirty = r->dirty || r->level != f[i].level || r->wealth != f[i].wealth || r->found != f[i].found;
 		r->level = f[i].level;
 		r->wealth = f[i].wealth;
 		r->found = f[i].found;
@@ -231,5 +271,6 @@ int mm_check_load(struct mm_daemon *d, struct mm_err *err)
 	mm_txn_abort(t);
 	if (c->n)
 		qsort(c->row, c->n, sizeof(*c->row), cmp_seq);
+	index_rows(c);
 	return rc;
 }

@@ -49,26 +49,87 @@ static const char *last_part(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* Names by their hashes: every checkpoint of the usual writers claims something, and the loop must not compare each
+ * claim with each name. */
+struct named {
+	uint64_t hash; /* of the whole name, or of its last part in small letters */
+	size_t at;
+};
+
+static int cmp_named(const void *p, const void *q)
+{
+	const struct named *a = p, *b = q;
+	return a->hash != b->hash ? (a->hash < b->hash ? -1 : 1) : a->at < b->at ? -1 : a->at > b->at;
+}
+
+static uint64_t hash_whole(const char *s)
+{
+	return mm_hash64(s, strlen(s));
+}
+
+static uint64_t hash_part(const char *s)
+{
+	char small[512];
+	size_t n = strlen(s);
+	n = MM_MIN(n, sizeof(small));
+	for (size_t i = 0; i < n; i++)
+		small[i] = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] + 32) : s[i];
+	return ~mm_hash64(small, n);
+}
+
+static size_t first_named(const struct named *v, size_t n, uint64_t hash)
+{
+	size_t from = 0, to = n;
+	while (from < to) {
+		size_t at = from + (to - from) / 2;
+		if (v[at].hash < hash)
+			from = at + 1;
+		else
+			to = at;
+	}
+	return from;
+}
+
 /* The model of the map that is called like that, whole or by its last part, when only one is. Paths of other machines
  * end in names like checkpoint-500 that say nothing. */
-static size_t claimed_of(const struct mm_sweep *w, size_t self)
+static size_t claimed_of(const struct mm_sweep *w, const struct named *v, size_t n, size_t self)
 {
 	const char *claim = w->m[self].claim;
-	size_t found = SIZE_MAX, n = 0;
+	size_t found = SIZE_MAX;
 	if (!claim)
 		return SIZE_MAX;
-	for (size_t i = 0; i < w->k; i++)
-		if (strcmp(w->m[i].name, claim) == 0)
-			return i == self ? SIZE_MAX : i;
+	uint64_t h = hash_whole(claim);
+	for (size_t i = first_named(v, n, h); i < n && v[i].hash == h; i++)
+		if (strcmp(w->m[v[i].at].name, claim) == 0)
+			return v[i].at == self ? SIZE_MAX : v[i].at;
 	const char *part = last_part(claim);
 	if (!*part || strncmp(part, "checkpoint", 10) == 0 || strspn(part, "0123456789.") == strlen(part))
 		return SIZE_MAX;
+	h = hash_part(part);
+	for (size_t i = first_named(v, n, h); i < n && v[i].hash == h; i++) {
+		if (strcasecmp(last_part(w->m[v[i].at].name), part) != 0)
+			continue;
+		if (found != SIZE_MAX)
+			return SIZE_MAX; /* several are called like that */
+		found = v[i].at;
+	}
+	return found != self ? found : SIZE_MAX;
+}
+
+static int claims(struct mm_sweep *w, struct mm_err *err)
+{
+	struct named *v = mm_calloc(2 * w->k + 1, sizeof(*v), err);
+	if (!v)
+		return -1;
+	for (size_t i = 0; i < w->k; i++) {
+		v[2 * i] = (struct named){ hash_whole(w->m[i].name), i };
+		v[2 * i + 1] = (struct named){ hash_part(last_part(w->m[i].name)), i };
+	}
+	qsort(v, 2 * w->k, sizeof(*v), cmp_named);
 	for (size_t i = 0; i < w->k; i++)
-		if (strcasecmp(last_part(w->m[i].name), part) == 0) {
-			found = i;
-			n++;
-		}
-	return n == 1 && found != self ? found : SIZE_MAX;
+		w->m[i].claimed = claimed_of(w, v, 2 * w->k, i);
+	mm_free(v);
+	return 0;
 }
 
 static int copy(char **to, const char *from, struct mm_err *err)
@@ -92,7 +153,8 @@ static int model_new(struct mm_daemon *d, const struct mm_place *p, struct mm_ch
 		.step = r->step,
 		.score = score_of(d, p->e) };
 	m->usable = !m->leaked && m->healthy;
-	if (copy(&m->name, r->name, err) || copy(&m->dtype, r->dtype, err) || copy(&m->claim, r->base_claimed, err))
+	m->name = mm_strdup(r->name ? r->name : "", err);
+	if (!m->name || copy(&m->dtype, r->dtype, err) || copy(&m->claim, r->base_claimed, err))
 		return -1;
 	m->facts = mm_check_facts(d, p->e, p->version, err);
 	return m->facts ? 0 : -1;
@@ -154,8 +216,10 @@ struct mm_sweep *mm_sweep_new(struct mm_daemon *d, struct mm_err *err)
 		uint64_t bits[4] = { m->id, p->version, m->usable, bits_of(m->score) };
 		sign = sign * 1099511628211ull ^ mm_hash64(bits, sizeof(bits));
 	}
-	for (size_t i = 0; i < w->k; i++)
-		w->m[i].claimed = claimed_of(w, i);
+	if (claims(w, err)) {
+		mm_sweep_free(w);
+		return NULL;
+	}
 	w->sign = sign;
 	w->leaks = w->k >= MM_LEAK_MIN_MODELS && w->n >= MM_LEAK_MIN_TEXTS;
 	return w;

@@ -5,6 +5,8 @@
  * reads never sees half of an import, and a store that cannot be written leaves everything as it was. */
 #include "daemon/scores.h"
 
+#include "daemon/alerts_priv.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,7 +254,10 @@ struct mm_scores_stage *mm_scores_stage(struct mm_daemon *d)
 int mm_scores_put(struct mm_daemon *d, const struct mm_scores_cell *cell, size_t n, struct mm_err *err)
 {
 	struct mm_scores *s = join(d->scores, cell, n, err);
-	return s ? replace(d, s, err) : -1;
+	if (!s || replace(d, s, err))
+		return -1;
+	mm_check_kick(d); /* likelihood against scores is one of the tests */
+	return 0;
 }
 
 int mm_scores_drop(struct mm_daemon *d, size_t bench, struct mm_err *err)
@@ -268,7 +273,10 @@ int mm_scores_drop(struct mm_daemon *d, size_t bench, struct mm_err *err)
 	mm_free(s->bench[bench]);
 	memmove(s->bench + bench, s->bench + bench + 1, (s->n_bench - bench - 1) * sizeof(*s->bench));
 	s->n_bench--;
-	return replace(d, s, err);
+	if (replace(d, s, err))
+		return -1;
+	mm_check_kick(d);
+	return 0;
 }
 
 /* ---- start, stop ---- */

@@ -97,8 +97,46 @@ static void test_planted(void **state)
 	assert_true((double)wrong <= share + 2 * sqrt(share) + 0.5);
 }
 
+/* The same weights once more, in another dtype: it saw the same texts and would predict them. It must not. */
+static void test_copy(void **state)
+{
+	(void)state;
+	struct sim w;
+	struct mm_err err;
+	struct mm_rng rng;
+	size_t leaked = 0;
+	mm_rng_init(&rng, 5);
+	sim_new(&w, 24, 400, 11, 0.4, 0.3, 0.6);
+	while (!w.leaked[leaked])
+		leaked++;
+	const float *row[25];
+	uint64_t group[25];
+	bool usable[25];
+	float *copy = calloc(w.n, sizeof(float));
+	double *r = calloc(2 * w.n, sizeof(double));
+	for (size_t i = 0; i < w.k; i++) {
+		row[i] = w.row[i];
+		group[i] = w.group[i];
+		usable[i] = !w.leaked[i];
+	}
+	for (size_t s = 0; s < w.n; s++)
+		copy[s] = w.row[leaked][s] + (float)(0.1 * mm_rng_normal(&rng));
+	row[24] = copy;
+	group[24] = w.group[leaked];
+	usable[24] = true;
+	struct mm_mat mat = { row, 25, w.n };
+	struct mm_leak_input in = { &mat, usable, group, w.domain, SIM_DOMAINS, NULL };
+	struct mm_leak_test t;
+	MUST(mm_leak_test(&in, leaked, &t, r, r + w.n, &err));
+	assert_true(t.mix[MM_LEAK_RELATIVES].llr > 20 && t.gain > 60);
+	free(copy);
+	free(r);
+	sim_free(&w);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_null), cmocka_unit_test(test_planted) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_null), cmocka_unit_test(test_planted),
+		cmocka_unit_test(test_copy) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
