@@ -1,6 +1,7 @@
 /* config.c - the configuration as a whole: defaults, loading, what must hold between settings, what a reload changes.
  */
 #include "daemon/config_priv.h"
+#include "daemon/http.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,12 @@ static int check(const struct mm_config *c, struct mm_err *err)
 	if (check_endpoint(c, "control", c->control, err) || check_endpoint(c, "query", c->query, err) ||
 		check_endpoint(c, "events", c->events, err))
 		return -1;
+	struct mm_http_addr http;
+	if (c->http.listen && mm_http_addr_parse(c->http.listen, &http, err))
+		return mm_wrap(err, "http.listen");
+	if (c->http.listen && !http.loopback && !c->http.token_file)
+		return mm_fail(err, MM_EINVAL,
+			"http.listen: %s can be reached from other machines and needs http.token_file", c->http.listen);
 	if (!strcmp(c->control, c->events) ||
 		(c->query && (!strcmp(c->query, c->control) || !strcmp(c->query, c->events))))
 		return mm_fail(err, MM_EINVAL, "control, query and events must be different endpoints");

@@ -34,6 +34,10 @@ struct mm_config {
 		char *client_keys;   /* file: one "PUBLICKEY read|write [name]" a line */
 	} curve;
 	struct {
+		char *listen;	  /* "127.0.0.1:8077"; NULL: no HTTP */
+		char *token_file; /* file with the bearer token; NULL: none is asked for, which only loopback allows */
+	} http;
+	struct {
 		unsigned concurrency;
 		unsigned threads; /* of one scorer; 0: cores / concurrency */
 		char *compute;	  /* "f32", "bf16", "auto" */

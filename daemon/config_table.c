@@ -20,6 +20,8 @@ const struct mm_key_section mm_sections[] = {
 	{ "map", "How the map is made." },
 	{ "alerts", "What is told, and to whom." },
 	{ "curve", "Keys for tcp:// endpoints; without them nothing is offered over a network." },
+	{ "http",
+		"Questions over HTTP: JSON, live events and metrics for Prometheus. Nothing can be changed that way." },
 };
 const size_t mm_n_sections = MM_COUNT(mm_sections);
 
@@ -109,5 +111,13 @@ const struct mm_key_row mm_keys[] = {
 		"File with the daemon's CURVE secret key (Z85, 40 characters), readable by the daemon only." },
 	{ "curve", "client_keys", MM_K_PATH, MM_K_RESTART | MM_K_EMPTY, AT(curve.client_keys), 0, 0, "", NULL,
 		"File with the public keys that may connect, one a line: KEY read|write [NAME]." },
+
+	{ "http", "listen", MM_K_STRING, MM_K_RESTART | MM_K_EMPTY, AT(http.listen), 0, 0, "", NULL,
+		"Where to listen, such as 127.0.0.1:8077 or [::1]:8077; everybody on this machine may ask there. "
+		"Empty: nowhere." },
+	{ "http", "token_file", MM_K_PATH, MM_K_RESTART | MM_K_EMPTY, AT(http.token_file), 0, 0, "", NULL,
+		"File with a token of 16 to 256 characters, readable by the daemon only, that every request must bear "
+		"(Authorization: Bearer TOKEN). Other addresses than those of this machine itself need one. HTTP is "
+		"not encrypted: put a proxy with TLS in front." },
 };
 const size_t mm_n_keys = MM_COUNT(mm_keys);

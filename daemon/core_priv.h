@@ -60,6 +60,7 @@ struct mm_wroot *mm_wroot_start(
 void mm_wroot_rescan(struct mm_wroot *r);
 /* bit 0: inotify is used, bit 1: polling is used */
 unsigned mm_wroot_modes(const struct mm_wroot *r);
+int64_t mm_wroot_scanned(const struct mm_wroot *r); /* unix seconds of its last round; 0: none yet */
 /* Ends the thread; when it hangs in a system call of a dead file system for longer than `wait` seconds it is left
  * behind (false): its memory is then not freed and it never calls the sink again. */
 bool mm_wroot_stop(struct mm_wroot *r, double wait);
@@ -117,6 +118,7 @@ struct mm_wroot {
 	int wake; /* eventfd */
 	_Atomic bool stop, rescan;
 	_Atomic unsigned modes;
+	_Atomic int64_t scanned;
 	int ino_fd;	      /* -1: none */
 	struct mm_wnode *top; /* NULL: the directory is not there */
 	struct mm_wnode *by_wd[MM_WTABLE], *by_ino[MM_WTABLE];

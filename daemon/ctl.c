@@ -287,6 +287,8 @@ void mm_ctl_finish(struct mm_daemon *d, uint64_t token, struct mm_reply *reply, 
 	struct mm_reply none = { .fd = -1 };
 	if (!reply)
 		reply = &none;
+	if (token >> 63 && d->http_finish)
+		d->http_finish(d, token, reply, why);
 	for (size_t i = 0; c && token && i < MAX_PENDING; i++) {
 		struct pending *p = &c->pending[i];
 		if (p->token != token)
@@ -345,8 +347,8 @@ const char *mm_ctl_url(const struct mm_daemon *d, bool query)
 
 json_t *mm_ctl_endpoints(const struct mm_daemon *d)
 {
-	return json_pack("{s:s?, s:s?, s:s?}", "control", mm_ctl_url(d, false), "query", mm_ctl_url(d, true), "events",
-		mm_events_url(d));
+	return json_pack("{s:s?, s:s?, s:s?, s:s?}", "control", mm_ctl_url(d, false), "query", mm_ctl_url(d, true),
+		"events", mm_events_url(d), "http", d->http_url[0] ? d->http_url : NULL);
 }
 
 void mm_ctl_stop(struct mm_daemon *d)

@@ -5,6 +5,7 @@
  * there.
  */
 #include "daemon/daemon.h"
+#include "daemon/http.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -27,6 +28,7 @@ static const struct room {
 	{ "scorer", mm_scorer_start, mm_scorer_stop }, /* runs of the queue's jobs */
 	{ "ready", mm_ready_start, mm_ready_stop },    /* hands to queue and alerts */
 	{ "control", mm_ctl_start, mm_ctl_stop },      /* asks everybody above */
+	{ "http", mm_http_start, mm_http_stop },       /* asks everybody above, through the same handlers */
 	{ "watch", mm_watch_start, mm_watch_stop },    /* touches ready; ends with the first scan: READY */
 };
 

@@ -17,6 +17,14 @@
 
 #include <systemd/sd-event.h>
 
+struct mm_reply;
+/* What happened since the start, for those who watch rates. */
+struct mm_counts {
+	uint64_t done, failed, retried, changed; /* runs of the scorer, by how they ended */
+	double scored_seconds;
+	uint64_t scored_tokens;
+};
+
 struct mm_daemon {
 	struct mm_config cfg; /* a reload changes values in place; strings and lists of keys that need a restart stay */
 	char *cfg_path;	      /* NULL: embedded defaults */
@@ -42,6 +50,14 @@ struct mm_daemon {
 	struct mm_service *service;
 	struct mm_worker *worker;
 	struct mm_backup *backups; /* cmd_admin.c: copies under way */
+	struct mm_counts counts;
+	/* HTTP (http.h), and its doors as pointers, so that who knocks need not be linked to it. NULL without
+	 * http.listen.
+	 */
+	struct mm_http *http;
+	char http_url[80]; /* "": none */
+	void (*http_finish)(struct mm_daemon *d, uint64_t token, struct mm_reply *reply, const struct mm_err *why);
+	void (*http_event)(struct mm_daemon *d); /* something was published */
 };
 
 /* ---- main.c, daemon.c: options, start and stop table, reload ---- */
@@ -87,6 +103,9 @@ int mm_watch_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK; /* sc
 void mm_watch_stop(struct mm_daemon *d);
 int mm_watch_rescan(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 const char *mm_watch_mode(const struct mm_daemon *d); /* "inotify", "poll", "inotify+poll" */
+/* Unix seconds since which the watch of every directory went round: what is polled was looked at, what inotify tells
+ * was taken in. 0: not yet. */
+int64_t mm_watch_scanned(const struct mm_daemon *d);
 
 /* ---- ready.c: is this candidate whole? Asks modelmap-score --probe in a child ---- */
 int mm_ready_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
@@ -136,11 +155,16 @@ void mm_ctl_stop(struct mm_daemon *d);
 /* The endpoint as bound, NULL: none. */
 const char *mm_ctl_url(const struct mm_daemon *d, bool query);
 const char *mm_events_url(const struct mm_daemon *d);
-json_t *mm_ctl_endpoints(const struct mm_daemon *d); /* {"control","query","events"}, null: none */
+const char *mm_events_boot(const struct mm_daemon *d);		    /* this run of the daemon; "": no events */
+int64_t mm_events_seq(const struct mm_daemon *d);		    /* of the last event */
+const json_t *mm_event_get(const struct mm_daemon *d, int64_t seq); /* NULL: not kept any more, or not yet there */
+json_t *mm_ctl_endpoints(const struct mm_daemon *d); /* {"control","query","events","http"}, null: none */
 
-struct mm_reply {     /* what a handler hands back */
-	json_t *body; /* an object, taken by the caller; NULL means {} */
-	bool bulk;    /* `data` or `fd` follows in chunks: the client asks for them with `chunk` {handle, offset} */
+struct mm_reply {	      /* what a handler hands back */
+	json_t *body;	      /* an object, taken by the caller; NULL means {} */
+	const char *list_key; /* with `list`: one more member of the body, written already */
+	struct mm_buf list;   /* items with commas between; taken */
+	bool bulk; /* `data` or `fd` follows in chunks: the client asks for them with `chunk` {handle, offset} */
 	struct mm_buf data; /* taken */
 	int fd;		    /* unlinked temporary file, taken; -1: none (as a handler finds it: -1) */
 	uint64_t token;	    /* filled by ctl before the handler runs: for mm_ctl_finish */

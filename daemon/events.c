@@ -51,6 +51,24 @@ void mm_event(struct mm_daemon *d, const char *type, json_t *body)
 	json_decref(e->ring[e->seq % RING]);
 	e->ring[e->seq % RING] = event;
 	publish(e, type, event);
+	if (d->http_event)
+		d->http_event(d);
+}
+
+const char *mm_events_boot(const struct mm_daemon *d)
+{
+	return d->events ? d->events->boot : "";
+}
+
+int64_t mm_events_seq(const struct mm_daemon *d)
+{
+	return d->events ? d->events->seq : 0;
+}
+
+const json_t *mm_event_get(const struct mm_daemon *d, int64_t seq)
+{
+	const struct mm_events *e = d->events;
+	return e && seq > 0 && seq <= e->seq && seq > e->seq - RING ? e->ring[seq % RING] : NULL;
 }
 
 static int on_beat(sd_event_source *s, uint64_t usec, void *ctx)

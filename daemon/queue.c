@@ -327,6 +327,10 @@ void mm_queue_ended(
 	}
 	if (how == MM_RUN_RETRY && j->rec.attempts > d->cfg.score.retries)
 		how = MM_RUN_FAILED;
+	d->counts.done += how == MM_RUN_DONE;
+	d->counts.failed += how == MM_RUN_FAILED;
+	d->counts.retried += how == MM_RUN_RETRY;
+	d->counts.changed += how == MM_RUN_CHANGED;
 	switch (how) {
 	case MM_RUN_DONE:
 		to_history(d->queue, j);

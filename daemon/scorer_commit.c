@@ -129,6 +129,8 @@ int mm_result_commit(struct mm_daemon *d, struct mm_job *j, struct mm_result *re
 	e->not_finite = twin ? twin->not_finite : res->n_bad != 0;
 	mm_log(MM_LOG_NOTICE, "%s: scored, %.4f bits per byte, %.0f tokens/s%s%s", e->rec.name, e->rec.bits_per_byte,
 		e->rec.tokens_per_s, e->rec.reason ? "; " : "", e->rec.reason ? e->rec.reason : "");
+	d->counts.scored_seconds += e->rec.seconds;
+	d->counts.scored_tokens += e->rec.n_tokens;
 	mm_event(d, "model", mm_reg_json(d, e, false));
 	mm_event(d, "job", mm_job_json(d, j));
 	if (d->service)

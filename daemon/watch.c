@@ -204,3 +204,13 @@ const char *mm_watch_mode(const struct mm_daemon *d)
 			modes |= mm_wroot_modes(d->watch->link[i].root);
 	return name[modes & 3];
 }
+
+int64_t mm_watch_scanned(const struct mm_daemon *d)
+{
+	int64_t oldest = 0;
+	for (size_t i = 0; d->watch && i < d->watch->n_link; i++) {
+		int64_t t = d->watch->link[i].root ? mm_wroot_scanned(d->watch->link[i].root) : 0;
+		oldest = i ? MM_MIN(oldest, t) : t;
+	}
+	return oldest;
+}

@@ -240,6 +240,7 @@ static void scan_polled(struct mm_wroot *r)
 			mm_wnode_remove(r, n);
 	}
 	r->next_poll = mm_monotonic() + r->opts.poll_interval;
+	atomic_store(&r->scanned, mm_now());
 }
 
 static bool any_polled(const struct mm_wnode *n)
@@ -343,6 +344,7 @@ static void *root_main(void *arg)
 	mm_winotify_open(r);
 	scan_all(r);
 	r->next_poll = mm_monotonic() + r->opts.poll_interval;
+	atomic_store(&r->scanned, mm_now());
 	r->first = false;
 	atomic_store(&r->modes, (r->n_watch > 0 ? 1u : 0u) | (r->top && any_polled(r->top) ? 2u : 0u));
 	mm_wroot_emit(r, MM_W_SCANNED, NULL, NULL, NULL);
@@ -419,6 +421,11 @@ void mm_wroot_rescan(struct mm_wroot *r)
 unsigned mm_wroot_modes(const struct mm_wroot *r)
 {
 	return atomic_load(&((struct mm_wroot *)(uintptr_t)r)->modes);
+}
+
+int64_t mm_wroot_scanned(const struct mm_wroot *r)
+{
+	return atomic_load(&((struct mm_wroot *)(uintptr_t)r)->scanned);
 }
 
 bool mm_wroot_stop(struct mm_wroot *r, double wait)

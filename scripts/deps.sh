@@ -2,7 +2,7 @@
 # Installs the Debian packages that a stage needs: deps.sh build [test]. Says what it does; silent when all is there.
 set -eu
 build="gcc make pkg-config libsystemd-dev liblmdb-dev libzmq3-dev libopenblas-dev liblapacke-dev libjansson-dev
- libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libdnnl-dev"
+ libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libdnnl-dev libmicrohttpd-dev"
 test="libcmocka-dev clang clang-format shellcheck python3 python3-zmq
  python3-numpy python3-pytest mypy systemd dbus lmdb-utils"
 want=""

@@ -78,7 +78,7 @@ if [ -n "$t" ]; then
 else
 	echo "note: no bundled text set in this tree; the configuration must name one (texts: FILE)"
 fi
-put 644 config/modelmapd.yaml "$share/doc/modelmapd/modelmapd.yaml"
+for f in modelmapd.yaml prometheus-alerts.yml grafana-dashboard.json; do put 644 "config/$f" "$share/doc/modelmapd/$f"; done
 if [ -f "$DESTDIR$conf" ]; then
 	echo "kept: $conf"
 else

@@ -49,6 +49,7 @@ out=$(
 	fence 'pcre2\.h' 'lib/model/tok_?[a-z_]*\.[ch]'
 	fence 'utf8proc\.h' 'lib/model/tok_?[a-z_]*\.[ch]'
 	fence 'xxhash\.h' 'lib/base/hash\.c'
+	fence 'microhttpd\.h' 'daemon/http[a-z_]*\.[ch]'
 	fence 'yaml\.h' 'daemon/config[a-z_]*\.[ch]'
 )
 [ -z "$out" ] || complain "$out"
