@@ -3,6 +3,7 @@
  * Every answer that holds a distance carries the epoch and its clip threshold, the only thing of an epoch that a
  * distance depends on. All of these read what is in memory (old epochs: the store); none waits for a refit. */
 #include "daemon/map_priv.h"
+#include "daemon/slices.h"
 
 #include <math.h>
 #include <string.h>
@@ -134,6 +135,30 @@ static int epoch_arg(const struct mm_daemon *d, const json_t *args, int64_t *epo
 	return 0;
 }
 
+static bool next_point(struct mm_daemon *d, const struct mm_long_list *l, size_t *at, json_t **item)
+{
+	const struct mm_chart *m = d->map;
+	if (*at >= m->n)
+		return false;
+	const struct mm_place *p = m->member[(*at)++];
+	if (p->placed && mm_map_live(d, p) && (l->method < 0 || p->has_alt >> l->method & 1))
+		*item = mm_map_point_json(d, p, l->method);
+	return true;
+}
+
+static json_t *map_head(struct mm_daemon *d, const struct mm_long_list *l)
+{
+	const struct mm_chart *m = d->map;
+	json_t *o = m->epoch.id ? json_deep_copy(m->epoch.info) : json_pack("{s:i}", "epoch", 0);
+	mm_map_set_method(o, l->method);
+	return mm_with_epoch(d, o);
+}
+
+static uint64_t map_stamp(const struct mm_daemon *d)
+{
+	return d->map->n_order;
+}
+
 int mm_cmd_map(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
 	const struct mm_chart *m = d->map;
@@ -151,18 +176,8 @@ int mm_cmd_map(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, 
 		return old_map(d, (uint64_t)epoch, method, reply, err);
 	if (method >= 0 && m->epoch.id && !(m->epoch.has_alt >> method & 1))
 		return no_layout(method, m->epoch.id, m->epoch.info, err);
-	json_t *o = m->epoch.id ? json_deep_copy(m->epoch.info) : json_pack("{s:i}", "epoch", 0);
-	json_t *list = json_array();
-	for (size_t i = 0; list && i < m->n; i++)
-		if (m->member[i]->placed && mm_map_live(d, m->member[i]) &&
-			(method < 0 || m->member[i]->has_alt >> method & 1))
-			json_array_append_new(list, mm_map_point_json(d, m->member[i], method));
-	mm_map_set_method(o, method);
-	if (o)
-		json_object_set_new(o, "points", list);
-	else
-		json_decref(list);
-	return mm_reply_body(reply, mm_with_epoch(d, o), err);
+	struct mm_long_list list = { "points", next_point, map_head, map_stamp, method };
+	return mm_slices_answer(d, &list, m->n, reply, err);
 }
 
 int mm_cmd_epochs(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)

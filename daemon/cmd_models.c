@@ -1,6 +1,7 @@
 /* cmd_models.c - status, models, show. */
 #include "daemon/alerts_priv.h"
 #include "daemon/core_priv.h"
+#include "daemon/slices.h"
 
 #include <string.h>
 
@@ -58,13 +59,32 @@ int mm_cmd_status(struct mm_daemon *d, const json_t *args, struct mm_reply *repl
 	return give(reply, o, err);
 }
 
+static bool next_model(struct mm_daemon *d, const struct mm_long_list *l, size_t *at, json_t **item)
+{
+	(void)l;
+	if (*at >= mm_reg_n(d))
+		return false;
+	*item = mm_reg_json(d, mm_reg_at(d, (*at)++), false);
+	return true;
+}
+
+static json_t *models_head(struct mm_daemon *d, const struct mm_long_list *l)
+{
+	(void)d, (void)l;
+	return json_object();
+}
+
+/* New ones come at the end; only a record that is dropped moves others. */
+static uint64_t models_stamp(const struct mm_daemon *d)
+{
+	return d->reg->n_dropped;
+}
+
 int mm_cmd_models(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
-	json_t *list = json_array();
+	struct mm_long_list list = { "models", next_model, models_head, models_stamp, 0 };
 	(void)args;
-	for (size_t i = 0; list && i < mm_reg_n(d); i++)
-		json_array_append_new(list, mm_reg_json(d, mm_reg_at(d, i), false));
-	return give(reply, list ? json_pack("{s:o}", "models", list) : NULL, err);
+	return mm_slices_answer(d, &list, mm_reg_n(d), reply, err);
 }
 
 int mm_cmd_show(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)

@@ -132,58 +132,94 @@ static bool passes(const struct filter *f, const struct mm_model_rec *r, const s
 	       below(r->bytes, f->max_bytes) && (!f->smaller || (r->params && r->params < of->params));
 }
 
-/* The answer from distances d[k] to the models e[k] (INFINITY: not asked for), `self` among them. A few more than
- * wanted are looked at, for ties at the end. */
-static json_t *near_json(const struct mm_model_entry *const *e, double *d, size_t k, size_t self,
-	const struct filter *f, double mean_bytes, struct mm_err *err)
+static bool any_filter(const struct filter *f)
 {
-	struct mm_near *near = mm_calloc(k, sizeof(*near), err);
-	struct hit *hit = near ? mm_calloc(k, sizeof(*hit), err) : NULL;
-	json_t *list = hit ? json_array() : NULL;
-	size_t n_hit = 0, others = 0;
-	for (size_t i = 0; list && i < k; i++) {
-		others += i != self && isfinite(d[i]);
-		if (isfinite(d[i]) && !passes(f, &e[i]->rec, &e[self]->rec))
-			d[i] = INFINITY;
+	return f->family || f->dtype || f->smaller || isfinite(f->max_params) || isfinite(f->max_bytes);
+}
+
+/* Who is asked about: models e[k] at distances d[k], `self` among them. */
+struct crowd {
+	const struct mm_daemon *d;
+	const struct mm_model_entry *(*at)(const struct crowd *c, size_t i); /* NULL: left the map */
+	const void *ctx;
+	double *dist;
+	size_t k, self;
+	double mean_bytes;
+};
+
+static size_t count_others(const struct crowd *c)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < c->k; i++)
+		n += i != c->self && isfinite(c->dist[i]) && c->at(c, i);
+	return n;
+}
+
+/* The nearest ones that are there, best first, ties by name: hit[k]. A few more than wanted are looked at, for ties at
+ * the end; when too many of them have left, more. Conditions are looked at for everybody before. */
+static size_t nearest(const struct crowd *c, const struct filter *f, struct mm_near *near, struct hit *hit)
+{
+	const struct mm_model_rec *of = &c->at(c, c->self)->rec;
+	size_t n_hit = 0;
+	for (size_t i = 0; any_filter(f) && i < c->k; i++) {
+		const struct mm_model_entry *e = isfinite(c->dist[i]) ? c->at(c, i) : NULL;
+		if (!e || !passes(f, &e->rec, of))
+			c->dist[i] = INFINITY;
 	}
-	size_t n = list ? mm_knn_row(d, k, self, MM_MIN(f->want + 16, k), near) : 0;
-	for (size_t i = 0; i < n; i++)
-		if (isfinite(near[i].d))
-			hit[n_hit++] = (struct hit){ e[near[i].i], d[near[i].i] };
-	if (hit && n_hit)
+	for (size_t ask = f->want + 16;; ask *= 4) {
+		size_t n = mm_knn_row(c->dist, c->k, c->self, MM_MIN(ask, c->k), near);
+		n_hit = 0;
+		for (size_t i = 0; i < n; i++) {
+			const struct mm_model_entry *e = isfinite(near[i].d) ? c->at(c, near[i].i) : NULL;
+			if (e)
+				hit[n_hit++] = (struct hit){ e, c->dist[near[i].i] };
+		}
+		if (n_hit >= f->want || ask >= c->k)
+			break;
+	}
+	if (n_hit)
 		qsort(hit, n_hit, sizeof(*hit), cmp_hit);
-	for (size_t i = 0; i < MM_MIN(n_hit, f->want); i++)
-		json_array_append_new(list, neighbour_json(&hit[i], mean_bytes));
+	return MM_MIN(n_hit, f->want);
+}
+
+static json_t *near_json(const struct crowd *c, const struct filter *f, struct mm_err *err)
+{
+	struct mm_near *near = mm_calloc(c->k, sizeof(*near), err);
+	struct hit *hit = near ? mm_calloc(c->k, sizeof(*hit), err) : NULL;
+	json_t *list = hit ? json_array() : NULL;
+	size_t n = list ? nearest(c, f, near, hit) : 0;
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, neighbour_json(&hit[i], c->mean_bytes));
 	mm_free(hit);
 	mm_free(near);
-	return list ? json_pack("{s:s, s:o, s:I}", "model", e[self]->rec.name, "neighbours", list, "of",
-			      (json_int_t)others)
-		    : NULL;
+	json_t *o = list ? json_pack("{s:s, s:o}", "model", c->at(c, c->self)->rec.name, "neighbours", list) : NULL;
+	if (o && n < f->want) /* why so few? */
+		json_object_set_new(o, "of", json_integer((json_int_t)count_others(c)));
+	return o;
+}
+
+static const struct mm_model_entry *live_member(const struct crowd *c, size_t i)
+{
+	const struct mm_place *p = c->d->map->member[i];
+	return mm_map_live(c->d, p) ? p->e : NULL;
 }
 
 static int near_all(struct mm_daemon *d, const struct mm_place *p, const struct filter *f, struct mm_reply *reply,
 	struct mm_err *err)
 {
-	const struct mm_chart *m = d->map;
-	double *dist = mm_calloc(m->n, sizeof(*dist), err);
-	const struct mm_model_entry **e = dist ? mm_calloc(m->n, sizeof(*e), err) : NULL;
-	if (!e) {
-		mm_free(dist);
+	struct crowd c = {
+		.d = d, .at = live_member, .k = d->map->n, .self = p->at, .mean_bytes = d->texts.mean_bytes
+	};
+	c.dist = mm_calloc(c.k, sizeof(*c.dist), err);
+	if (!c.dist)
 		return -1;
-	}
-	mm_map_distances(d, p, dist);
-	for (size_t i = 0; i < m->n; i++) {
-		e[i] = m->member[i]->e;
-		if (!mm_map_live(d, m->member[i])) /* left the map */
-			dist[i] = INFINITY;
-	}
-	json_t *o = near_json(e, dist, m->n, p->at, f, d->texts.mean_bytes, err);
-	mm_free(e);
-	mm_free(dist);
+	mm_map_distances(d, p, c.dist);
+	json_t *o = near_json(&c, f, err);
+	mm_free(c.dist);
 	return mm_reply_body(reply, mm_with_epoch(d, o), err);
 }
 
-/* ---- near on one domain: distances on the worker, names on the loop ---- */
+/* ---- near where distances have to be made: those on the worker, names on the loop ---- */
 
 struct domain_near {
 	uint64_t id;
@@ -207,29 +243,29 @@ static int answer_near(struct mm_inquiry *q, const struct mm_mat *m, const struc
 	return 0;
 }
 
+/* Whoever was dropped meanwhile is passed over. */
+static const struct mm_model_entry *by_snapshot(const struct crowd *c, size_t i)
+{
+	const struct mm_inquiry *q = c->ctx;
+	return mm_reg_by_id(c->d, q->s[i].id);
+}
+
 static int finish_near(struct mm_daemon *d, struct mm_inquiry *q, struct mm_err *err)
 {
 	struct domain_near *x = q->own;
 	struct filter f;
-	const struct mm_model_entry **e = mm_calloc(q->k, sizeof(*e), err);
-	size_t k = 0, self = SIZE_MAX;
-	if (!e || filter_of(q->args, &f, err)) {
-		mm_free(e);
+	struct crowd c = { .d = d,
+		.at = by_snapshot,
+		.ctx = q,
+		.dist = x->d,
+		.k = q->k,
+		.self = x->self,
+		.mean_bytes = q->mean_bytes };
+	if (filter_of(q->args, &f, err))
 		return -1;
-	}
-	for (size_t i = 0; i < q->k; i++) { /* whoever was dropped meanwhile is passed over */
-		const struct mm_model_entry *one = mm_reg_by_id(d, q->s[i].id);
-		if (i == x->self)
-			self = one ? k : SIZE_MAX;
-		if (!one)
-			continue;
-		x->d[k] = x->d[i];
-		e[k++] = one;
-	}
-	q->body = self == SIZE_MAX ? NULL : near_json(e, x->d, k, self, &f, q->mean_bytes, err);
-	if (self == SIZE_MAX)
-		mm_fail(err, MM_ENOENT, "the model has gone");
-	mm_free(e);
+	if (!by_snapshot(&c, c.self))
+		return mm_fail(err, MM_ENOENT, "the model has gone");
+	q->body = near_json(&c, &f, err);
 	return q->body ? 0 : -1;
 }
 
@@ -253,6 +289,17 @@ static int near_domain(
 	return -1;
 }
 
+/* Are p's distances in memory, or made in no time? They are not while the first epoch, or after a start the triangle,
+ * is being made. */
+static bool at_hand(const struct mm_daemon *d, const struct mm_place *p)
+{
+	const struct mm_chart *m = d->map;
+	size_t missing = 0;
+	for (size_t i = 0; i < m->n; i++)
+		missing += i != p->at && !(i > p->at ? m->member[i]->dist : p->dist);
+	return missing * d->texts.n <= m->sync_max;
+}
+
 int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
 	const struct mm_place *p = mm_map_place_arg(d, args, "name", err);
@@ -262,7 +309,8 @@ int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 		word_exists(d, "family", f.family, offsetof(struct mm_model_rec, family), err) ||
 		word_exists(d, "type", f.dtype, offsetof(struct mm_model_rec, dtype), err))
 		return -1;
-	return domain == SIZE_MAX ? near_all(d, p, &f, reply, err) : near_domain(d, p, args, reply, err);
+	return domain == SIZE_MAX && at_hand(d, p) ? near_all(d, p, &f, reply, err)
+						   : near_domain(d, p, args, reply, err);
 }
 
 /* ---- dist ---- */

@@ -306,6 +306,7 @@ struct mm_reg {
 	size_t n, cap;
 	struct mm_index path, name, quick, full;
 	unsigned n_bad; /* damaged records seen at the start */
+	uint64_t n_dropped;
 };
 /* rec.path, name, quick, full of a stored entry are changed through these, which keep the indices. */
 int mm_reg_set_path(struct mm_daemon *d, struct mm_model_entry *e, const char *name, const char *path,

@@ -104,6 +104,27 @@ static void send_json(struct mm_ctl *c, const struct route *to, json_t *reply, c
 	mm_free(text);
 }
 
+/* `text` without its closing brace, then the list: so that a long one is not copied into JSON values first. */
+static void send_list(struct mm_ctl *c, const struct route *to, json_t *reply, const struct mm_reply *r)
+{
+	struct mm_err err = { 0 };
+	struct mm_buf b = { 0 };
+	char *text = mm_json_dump(reply, &err);
+	if (text) {
+		mm_buf_put(&b, text, strlen(text) - 1);
+		mm_buf_printf(&b, ",\"%s\":[", r->list_key);
+		mm_buf_put(&b, r->list.data, r->list.len);
+		mm_buf_str(&b, "]}");
+	}
+	json_decref(reply);
+	if (text && !mm_buf_check(&b, &err))
+		send_frames(c, to, (const char *)b.data, NULL, 0);
+	else
+		mm_log(MM_LOG_ERROR, "a reply to %s was lost: %s", to->cmd ? to->cmd : "a request", err.text);
+	mm_buf_fini(&b);
+	mm_free(text);
+}
+
 static void send_error(struct mm_ctl *c, const struct route *to, const struct mm_err *why)
 {
 	if (why->code == MM_EINTERNAL)
@@ -115,6 +136,7 @@ static void reply_fini(struct mm_reply *r)
 {
 	json_decref(r->body);
 	mm_buf_fini(&r->data);
+	mm_buf_fini(&r->list);
 	if (r->fd >= 0)
 		close(r->fd);
 	*r = (struct mm_reply){ .fd = -1 };
@@ -139,7 +161,9 @@ static void send_reply(struct mm_ctl *c, const struct route *to, struct mm_reply
 	}
 	if (body)
 		reply = mm_reply_ok(to->id, to->cmd, body, &err);
-	if (reply)
+	if (reply && r->list_key)
+		send_list(c, to, reply, r);
+	else if (reply)
 		send_json(c, to, reply, NULL, 0);
 	else
 		send_error(c, to, &err);

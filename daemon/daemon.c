@@ -24,12 +24,13 @@ static const struct room {
 	{ "models", mm_reg_start, mm_reg_stop }, { "scores", mm_scores_start, mm_scores_stop }, /* models */
 	{ "map", mm_map_start, mm_map_stop },							/* models */
 	{ "alerts", mm_alerts_start, mm_alerts_stop },						/* models, map */
-	{ "queue", mm_queue_start, mm_queue_stop },    /* models; takes back what the scorer was stopped in */
-	{ "scorer", mm_scorer_start, mm_scorer_stop }, /* runs of the queue's jobs */
-	{ "ready", mm_ready_start, mm_ready_stop },    /* hands to queue and alerts */
-	{ "control", mm_ctl_start, mm_ctl_stop },      /* asks everybody above */
-	{ "http", mm_http_start, mm_http_stop },       /* asks everybody above, through the same handlers */
-	{ "watch", mm_watch_start, mm_watch_stop },    /* touches ready; ends with the first scan: READY */
+	{ "queue", mm_queue_start, mm_queue_stop },	/* models; takes back what the scorer was stopped in */
+	{ "scorer", mm_scorer_start, mm_scorer_stop },	/* runs of the queue's jobs */
+	{ "ready", mm_ready_start, mm_ready_stop },	/* hands to queue and alerts */
+	{ "answers", mm_slices_start, mm_slices_stop }, /* of control; stopped after it */
+	{ "control", mm_ctl_start, mm_ctl_stop },	/* asks everybody above */
+	{ "http", mm_http_start, mm_http_stop },	/* asks everybody above, through the same handlers */
+	{ "watch", mm_watch_start, mm_watch_stop },	/* touches ready; ends with the first scan: READY */
 };
 
 /* ---- what the rooms stand on ---- */

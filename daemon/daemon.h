@@ -50,10 +50,10 @@ struct mm_daemon {
 	struct mm_service *service;
 	struct mm_worker *worker;
 	struct mm_backup *backups; /* cmd_admin.c: copies under way */
+	struct mm_slices *slices;  /* slices.c: long answers under way */
 	struct mm_counts counts;
 	/* HTTP (http.h), and its doors as pointers, so that who knocks need not be linked to it. NULL without
-	 * http.listen.
-	 */
+	 * http.listen. */
 	struct mm_http *http;
 	char http_url[80]; /* "": none */
 	void (*http_finish)(struct mm_daemon *d, uint64_t token, struct mm_reply *reply, const struct mm_err *why);
@@ -206,6 +206,10 @@ int mm_cmd_backup(struct mm_daemon *, const json_t *, struct mm_reply *, struct 
 void mm_backup_stop(
 	struct mm_daemon *d); /* makes copies under way fail soon; before mm_worker_stop, which waits for them */
 int mm_cmd_events_since(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* events.c */
+
+/* ---- slices.c: long answers, a piece at a time; see slices.h ---- */
+int mm_slices_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
+void mm_slices_stop(struct mm_daemon *d);
 
 /* ---- worker.c: long computations off the loop ---- */
 int mm_worker_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;

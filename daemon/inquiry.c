@@ -221,7 +221,7 @@ struct mm_inquiry *mm_inquiry_new(
 		q->mean_bytes = mm_domain_bytes(d, domain);
 	}
 	q->s = mm_map_snapshot(d, MM_SNAP_MEMBERS, &q->k, &k_fit, err);
-	if (q->s && count_ok(q, err) == 0 && subjects(d, q, err) == 0)
+	if (q->s && count_ok(q, err) == 0 && (q->no_pairs || subjects(d, q, err) == 0))
 		return q;
 	mm_inquiry_free(q);
 	return NULL;

@@ -48,11 +48,21 @@ double mm_map_distance(const struct mm_daemon *d, const struct mm_place *a, cons
 	return x && y ? mm_dist_pair(x, y, d->texts.n, mm_map_clip(d)) : INFINITY;
 }
 
+/* A column of the triangle is one number of each row: two cache misses a member, so both are asked for ahead. */
 void mm_map_distances(const struct mm_daemon *d, const struct mm_place *p, double *out)
 {
 	const struct mm_chart *m = d->map;
-	for (size_t i = 0; i < m->n; i++)
-		out[i] = mm_map_vec(d, m->member[i]->e) ? mm_map_distance(d, p, m->member[i]) : INFINITY;
+	for (size_t i = 0; i < p->at; i++)
+		out[i] = p->dist ? (double)p->dist[i] : mm_map_distance(d, p, m->member[i]);
+	out[p->at] = 0;
+	for (size_t i = p->at + 1; i < m->n; i++) {
+		if (i + 24 < m->n)
+			__builtin_prefetch(m->member[i + 24]);
+		if (i + 12 < m->n && m->member[i + 12]->dist)
+			__builtin_prefetch(m->member[i + 12]->dist + p->at);
+		const struct mm_place *late = m->member[i];
+		out[i] = late->dist ? (double)late->dist[p->at] : mm_map_distance(d, p, late);
+	}
 }
 
 /* ---- vectors that a worker may still be reading ---- */
@@ -152,6 +162,7 @@ static void member_to_end(struct mm_chart *m, struct mm_place *p)
 	}
 	p->at = m->n - 1;
 	m->member[p->at] = p;
+	m->n_order++;
 	mm_free(p->dist);
 	p->dist = NULL;
 	p->placed = p->in_fit = p->iso_known = false;
@@ -192,6 +203,26 @@ void mm_map_scored(struct mm_daemon *d, struct mm_model_entry *e)
 	mm_map_place_next(d);
 	if (mm_map_refit_due(d))
 		mm_map_refit(d, 0);
+}
+
+bool mm_map_refit_due(const struct mm_daemon *d)
+{
+	const struct mm_chart *m = d->map;
+	size_t live = 0, fit = 0;
+	if (m->refit_running)
+		return false;
+	for (size_t i = 0; i < m->n; i++) {
+		bool is = mm_map_live(d, m->member[i]) && !mm_alerts_anomaly_open(d, m->member[i]->e->rec.id);
+		live += is;
+		fit += is && m->member[i]->in_fit;
+	}
+	if (!m->epoch.id)
+		return live > 0;
+	if (d->cfg.map.refit_growth <= 0)
+		return false; /* only when asked for */
+	json_t *made_with = json_object_get(m->epoch.info, "models_fit");
+	double had = (double)json_integer_value(made_with);
+	return (double)(live - fit) >= fmax(1, d->cfg.map.refit_growth * had);
 }
 
 /* ---- start, stop ---- */

@@ -122,7 +122,7 @@ static int fit(const struct mm_tri *t, enum mm_layout which, double *c, json_t *
 		json_object_set_new(info, "perplexity", json_real(fmin(o.perplexity, (double)(t->k - 1) / 3)));
 		return 0;
 	}
-	if (mm_mds_smacof(t, o.dims, 300, 1e-7, c, &md, err))
+	if (mm_mds_smacof(t, o.dims, 300, 1e-7, cancel, c, &md, err))
 		return -1;
 	json_object_set_new(info, "rounds", json_integer((json_int_t)md.n_iter));
 	return 0;

@@ -326,8 +326,19 @@ static void placing_run(void *ctx, const _Atomic bool *cancel)
 	struct placing *w = ctx;
 	double mean;
 	const float *vec = w->s[w->k - 1].vec;
-	for (size_t i = 0; i + 1 < w->k && !*cancel; i++)
-		w->row[i] = w->s[i].vec ? mm_dist_pair(w->s[i].vec, vec, w->n, w->clip) : INFINITY;
+	const float **row = mm_calloc(w->k, sizeof(*row), &w->err);
+	if (!row) {
+		w->failed = true;
+		return;
+	}
+	for (size_t i = 0; i + 1 < w->k; i++) /* whoever has no vector now stands for itself, and is told apart below */
+		row[i] = w->s[i].vec ? w->s[i].vec : vec;
+	struct mm_mat m = { row, w->k - 1, w->n };
+	if (w->k > 1 && !*cancel)
+		mm_dist_row(&m, vec, w->clip, w->row);
+	for (size_t i = 0; i + 1 < w->k; i++)
+		w->row[i] = w->s[i].vec ? w->row[i] : INFINITY;
+	mm_free(row);
 	mm_row_moments(vec, w->n, w->clip, &mean, &w->var);
 	w->failed = !*cancel && among_place(&w->among, w->row, w->alt, &w->err);
 }

@@ -75,6 +75,7 @@ struct mm_waiter { /* a client that waits for the refit */
 struct mm_chart {
 	struct mm_place **member; /* [n] */
 	size_t n, cap;
+	uint64_t n_order; /* grows when members change their places in the array */
 	struct mm_epoch epoch;
 	json_t *epochs;			/* descriptions of all epochs, oldest first */
 	bool refit_running;		/* on the worker */
@@ -98,8 +99,8 @@ const float *mm_map_vec(const struct mm_daemon *d, const struct mm_model_entry *
 /* Is the member there for queries: it has a vector and its entry is on the map. */
 bool mm_map_live(const struct mm_daemon *d, const struct mm_place *p);
 struct mm_place *mm_map_member(const struct mm_daemon *d, const struct mm_model_entry *e); /* NULL: none */
-/* two_kl from p to every member, [n]; from the triangle where it is known, else from the vectors. Members without a
- * vector get INFINITY. */
+/* two_kl from p to every member, [n]; from the triangle where it is known, else from the vectors (INFINITY without
+ * one). Says nothing about who is live. */
 void mm_map_distances(const struct mm_daemon *d, const struct mm_place *p, double *out);
 double mm_map_distance(const struct mm_daemon *d, const struct mm_place *a, const struct mm_place *b);
 double mm_map_clip(const struct mm_daemon *d); /* threshold of the epoch; MM_NO_CLIP before the first */
@@ -113,6 +114,9 @@ enum mm_snap_order {
 };
 struct mm_snap *mm_map_snapshot(
 	struct mm_daemon *d, enum mm_snap_order order, size_t *k, size_t *k_fit, struct mm_err *err) MM_MUST_CHECK;
+
+/* Has the map grown enough for a new epoch? */
+bool mm_map_refit_due(const struct mm_daemon *d);
 
 /* ---- map_place.c ---- */
 /* Starts with the next member that has no place yet; small ones are placed at once. */
@@ -143,7 +147,6 @@ const struct mm_place *mm_map_place_arg(
 /* ---- map_refit.c ---- */
 /* A new epoch from all live members without an open anomaly alert. token != 0: answered when it is done. */
 void mm_map_refit(struct mm_daemon *d, uint64_t token);
-bool mm_map_refit_due(const struct mm_daemon *d);
 /* At start: the triangle for the loaded epoch. */
 void mm_map_rebuild(struct mm_daemon *d);
 

@@ -296,6 +296,7 @@ static int swap_members(struct mm_daemon *d, struct refit *r, struct mm_err *err
 			n++;
 		}
 	memcpy(m->member, order, n * sizeof(*order));
+	m->n_order++;
 	mm_free(order);
 	if (n_changed) /* rare: a model was scored again meanwhile */
 		mm_map_nearest_all(d);
@@ -482,24 +483,4 @@ void mm_map_rebuild(struct mm_daemon *d)
 	struct mm_err err;
 	if (d->map->n && start(d, true, &err))
 		mm_log(MM_LOG_WARN, "map: distances come as they are asked for: %s", err.text);
-}
-
-bool mm_map_refit_due(const struct mm_daemon *d)
-{
-	const struct mm_chart *m = d->map;
-	size_t live = 0, fit = 0;
-	if (m->refit_running)
-		return false;
-	for (size_t i = 0; i < m->n; i++) {
-		bool is = mm_map_live(d, m->member[i]) && !mm_alerts_anomaly_open(d, m->member[i]->e->rec.id);
-		live += is;
-		fit += is && m->member[i]->in_fit;
-	}
-	if (!m->epoch.id)
-		return live > 0;
-	if (d->cfg.map.refit_growth <= 0)
-		return false; /* only when asked for */
-	json_t *made_with = json_object_get(m->epoch.info, "models_fit");
-	double had = (double)json_integer_value(made_with);
-	return (double)(live - fit) >= fmax(1, d->cfg.map.refit_growth * had);
 }

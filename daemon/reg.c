@@ -244,6 +244,7 @@ int mm_reg_drop(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *er
 		i++;
 	if (i < r->n)
 		memmove(r->e + i, r->e + i + 1, (--r->n - i) * sizeof *r->e);
+	r->n_dropped++;
 	unindex(d, e);
 	mm_event(d, "model", json_pack("{s:s, s:s}", "name", e->rec.name, "state", "dropped"));
 	entry_free(e);
@@ -363,6 +364,7 @@ static int load_vector(struct load *l, struct mm_model_entry *e, struct mm_err *
 	if (!(e->loglik = mm_calloc(n, sizeof(float), err)))
 		return -1;
 	memcpy(e->loglik, a.data, a.n_byte);
+	mm_array_done(&a);
 	for (size_t i = 0; i < n && !e->not_finite; i++)
 		e->not_finite = !isfinite(e->loglik[i]);
 	if (e->not_finite) {

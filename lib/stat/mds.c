@@ -126,8 +126,8 @@ static double guttman(const struct smacof *s, double *next)
 	return loss;
 }
 
-int mm_mds_smacof(const struct mm_tri *t, size_t dims, size_t max_iter, double eps, double *coord, struct mm_mds *out,
-	struct mm_err *err)
+int mm_mds_smacof(const struct mm_tri *t, size_t dims, size_t max_iter, double eps, const _Atomic bool *cancel,
+	double *coord, struct mm_mds *out, struct mm_err *err)
 {
 	size_t k = t->k;
 	memset(out, 0, sizeof(*out));
@@ -153,7 +153,7 @@ int mm_mds_smacof(const struct mm_tri *t, size_t dims, size_t max_iter, double e
 			row += (double)t->row[i][j];
 		DD += row;
 	}
-	for (; out->n_iter < max_iter; out->n_iter++) {
+	for (; out->n_iter < max_iter && !(cancel && *cancel); out->n_iter++) {
 		double loss = guttman(&s, next);
 		out->raw_stress = loss;
 		if (!(loss < last * (1 - eps)))
@@ -171,32 +171,44 @@ int mm_mds_smacof(const struct mm_tri *t, size_t dims, size_t max_iter, double e
 
 /* ---- one more point ---- */
 
-static double settle(const double *d, const double *coord, size_t k, size_t dims, double *x)
+static double loss_at(const double *d, const double *coord, size_t k, size_t dims, const double *x)
 {
 	double loss = 0;
+	for (size_t j = 0; j < k; j++) {
+		double d2 = 0, big = d[j] > 0 ? sqrt(d[j]) : 0;
+		for (size_t c = 0; c < dims; c++)
+			d2 += (x[c] - coord[j * dims + c]) * (x[c] - coord[j * dims + c]);
+		loss += (sqrt(d2) - big) * (sqrt(d2) - big);
+	}
+	return loss;
+}
+
+/* Until a step is a millionth of the size of the map: far below what a picture shows. */
+static double settle(const double *d, const double *coord, size_t k, size_t dims, double *x)
+{
 	for (int it = 0; it < 500; it++) {
 		double next[DMAX] = { 0 }, moved = 0, size = 0;
-		loss = 0;
 		for (size_t j = 0; j < k; j++) {
-			double diff[DMAX], d2 = 0, big = d[j] > 0 ? sqrt(d[j]) : 0;
+			double diff[DMAX] = { 0 },
+			       d2 = 1e-200; /* where both points are one, diff is 0 and r only finite */
 			for (size_t c = 0; c < dims; c++) {
 				diff[c] = x[c] - coord[j * dims + c];
 				d2 += diff[c] * diff[c];
 			}
-			double dist = sqrt(d2), r = dist > 0 ? big / dist : 0;
-			loss += (dist - big) * (dist - big);
+			double r = sqrt((d[j] > 0 ? d[j] : 0) / d2);
 			for (size_t c = 0; c < dims; c++)
-				next[c] += (coord[j * dims + c] + r * diff[c]) / (double)k;
+				next[c] += coord[j * dims + c] + r * diff[c];
 		}
 		for (size_t c = 0; c < dims; c++) {
+			next[c] /= (double)k;
 			moved += (next[c] - x[c]) * (next[c] - x[c]);
 			size += next[c] * next[c];
 			x[c] = next[c];
 		}
-		if (moved <= 1e-18 * (size + 1e-300))
+		if (moved <= 1e-12 * (size + 1e-300))
 			break;
 	}
-	return loss;
+	return loss_at(d, coord, k, dims, x);
 }
 
 void mm_mds_place(const double *d, const double *coord, size_t k, size_t dims, double *out)

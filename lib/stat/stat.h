@@ -181,9 +181,9 @@ struct mm_mds {
 	size_t n_iter;
 };
 /* SMACOF on D = sqrt(two_kl) from `coord` [k, dims] (classical scaling: mm_pca_fit's coordinates), in place, until the
- * stress falls by less than `eps` (relative) or max_iter. */
-int mm_mds_smacof(const struct mm_tri *t, size_t dims, size_t max_iter, double eps, double *coord, struct mm_mds *out,
-	struct mm_err *err) MM_MUST_CHECK;
+ * stress falls by less than `eps` (relative), max_iter, or *cancel (NULL: never). */
+int mm_mds_smacof(const struct mm_tri *t, size_t dims, size_t max_iter, double eps, const _Atomic bool *cancel,
+	double *coord, struct mm_mds *out, struct mm_err *err) MM_MUST_CHECK;
 /* Place of one more point with distances d[k] (two_kl) to fixed points coord[k, dims]: majorisation from the nearest
  * one. */
 void mm_mds_place(const double *d, const double *coord, size_t k, size_t dims, double *out);

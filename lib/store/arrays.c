@@ -6,6 +6,8 @@
 #include "store/store_priv.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define SEAL 8u
 #define HEAD 16u /* seal, 'A', type, n_dim, 0, 0 u32 */
@@ -115,6 +117,14 @@ int mm_array_get(struct mm_txn *t, uint64_t model, const char *name, struct mm_s
 	return mm_array_get_at(t, MM_D_ARRAYS, model, name, out, err)
 		       ? mm_wrap(err, "model %llu", (unsigned long long)model)
 		       : 0;
+}
+
+void mm_array_done(const struct mm_stored_array *a)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)a->data + page - 1) / page * page;
+	uintptr_t to = ((uintptr_t)a->data + a->n_byte) / page * page;
+	if (to > from) /* whole pages only; they stay in the page cache, so that reading them again is cheap */
+		madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 /* ---- epochs ---- */

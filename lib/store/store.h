@@ -121,6 +121,10 @@ int mm_array_put(struct mm_txn *t, uint64_t model, const struct mm_stored_array 
 int mm_array_get(struct mm_txn *t, uint64_t model, const char *name, struct mm_stored_array *out,
 	struct mm_err *err) MM_MUST_CHECK; /* MM_ENOENT, MM_ECORRUPT */
 
+/* The array has been copied and will not be looked at again soon: its pages of the mapped file need not count as ours.
+ */
+void mm_array_done(const struct mm_stored_array *a);
+
 /* ---- jobs: one row for each scoring job; finished ones are kept for `modelmap queue --all` up to a bound ---- */
 
 enum mm_job_state {

@@ -3,6 +3,8 @@
  *
  *   bench_ctl                      against sockets and loop alone, with a handler that only echoes
  *   bench_ctl URL SECONDS [A B]    against a daemon (tests/bench/bench_queries.sh); A and B are models' names
+ *   bench_ctl URL SECONDS A B large   the same without whole maps and lists, which one more client asks for in turn,
+ *one a second, and which are counted apart (tests/bench/bench_large.sh)
  */
 #include "daemon/ctl_priv.h"
 
@@ -20,8 +22,9 @@
 struct load {
 	const char *url;
 	double seconds, start;
-	const char *query[8];
+	const char *query[8]; /* near, dist, status, show, near, queue, map, models */
 	size_t n_query;
+	bool big; /* one more client for what is large */
 	void *ctx;
 };
 
@@ -73,6 +76,33 @@ static int cmp(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* One after the other, a second between them. */
+static void *big_main(void *arg)
+{
+	static const char *const query[] = { "{\"v\":1,\"id\":1,\"cmd\":\"map\"}",
+		"{\"v\":1,\"id\":1,\"cmd\":\"models\"}" };
+	struct client *c = arg;
+	void *s = zmq_socket(c->load->ctx, ZMQ_DEALER);
+	int patience = 60000;
+	zmq_setsockopt(s, ZMQ_RCVTIMEO, &patience, sizeof patience);
+	zmq_connect(s, c->load->url);
+	for (size_t k = 0; k < (size_t)c->load->seconds; k++) {
+		double due = c->load->start + (double)k;
+		zmq_msg_t m;
+		sleep_until(due);
+		zmq_msg_init(&m);
+		zmq_send(s, query[k % 2], strlen(query[k % 2]), 0);
+		bool good = zmq_msg_recv(&m, s, 0) >= 0 && memmem(zmq_msg_data(&m), zmq_msg_size(&m), "\"ok\":true", 9);
+		c->n_error += !good;
+		zmq_msg_close(&m);
+		c->late[c->n++] = mm_monotonic() - due;
+	}
+	int zero = 0;
+	zmq_setsockopt(s, ZMQ_LINGER, &zero, sizeof zero);
+	zmq_close(s);
+	return NULL;
+}
+
 static size_t run(struct load *l, const char *what)
 {
 	struct client c[CLIENTS];
@@ -87,6 +117,11 @@ static size_t run(struct load *l, const char *what)
 		if (pthread_create(&c[i].thread, NULL, client_main, &c[i]))
 			abort();
 	}
+	struct client big = { .load = l, .late = l->big ? calloc((size_t)l->seconds + 1, sizeof(double)) : NULL };
+	if (big.late && pthread_create(&big.thread, NULL, big_main, &big))
+		abort();
+	if (big.late)
+		pthread_join(big.thread, NULL);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		pthread_join(c[i].thread, NULL);
 		memmove(all + n, c[i].late, c[i].n * sizeof *all);
@@ -98,6 +133,13 @@ static size_t run(struct load *l, const char *what)
 	printf("%-28s %6zu queries, %5.0f/s, %zu errors; ms: p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f\n",
 		what, n, (double)n / wall, errors, 1e3 * all[n / 2], 1e3 * all[n * 9 / 10], 1e3 * all[n * 99 / 100],
 		1e3 * all[n * 999 / 1000], 1e3 * all[n - 1]);
+	if (big.late && big.n) {
+		qsort(big.late, big.n, sizeof(double), cmp);
+		printf("%-28s %6zu queries, %zu errors; ms: p50 %.0f  max %.0f\n", "whole maps, whole lists", big.n,
+			big.n_error, 1e3 * big.late[big.n / 2], 1e3 * big.late[big.n - 1]);
+		errors += big.n_error;
+	}
+	free(big.late);
 	free(all);
 	zmq_ctx_term(l->ctx);
 	return errors;
@@ -168,6 +210,12 @@ int main(int argc, char **argv)
 		.query = { near, dist, "{\"v\":1,\"id\":1,\"cmd\":\"status\"}", show, near,
 			"{\"v\":1,\"id\":1,\"cmd\":\"queue\"}", "{\"v\":1,\"id\":1,\"cmd\":\"map\"}",
 			"{\"v\":1,\"id\":1,\"cmd\":\"models\"}" },
-		.n_query = 8 };
+		.n_query = argc > 5 ? 6 : 8,
+		.big = argc > 5 };
+	if (argc > 6) { /* one kind of query alone */
+		l.query[0] = l.query[strtoul(argv[6], NULL, 10) % l.n_query];
+		l.n_query = 1;
+		l.big = false;
+	}
 	return run(&l, "daemon at work") != 0;
 }

@@ -2,6 +2,7 @@
  *
  * bench_map            K = 1,018, N = 10,000, synthetic; then the growth of the embedding to K = 10,000
  * bench_map FILE.npy   the vectors of a file, with scaling and the quality of every layout in the same measure
+ * bench_map place       one more model alone, at K = 1,018 and 10,000
  * MM_BENCH_LARGE=1     K = 10,000 x N = 10,000 and the embedding of 100,000 too (minutes; without the peer) */
 #include "stat/stat.h"
 #include "tensor/tensor.h"
@@ -189,26 +190,59 @@ static double *two_of(const struct mm_pca *p)
 	return c;
 }
 
+/* Distances, projection, and a place in each layout; two[k, 2] and three[k, 3] stand for the layouts. */
 static void one_more(
-	const struct data *d, const struct mm_tri *t, const struct mm_pca *p, const double *tsne, const double *mds)
+	const struct data *d, const struct mm_pca *p, const double *tsne, const double *mds, const double *three)
 {
-	double *dist = malloc(d->m.k * sizeof(double)), c[3], t0 = mm_monotonic(), t1, t2;
+	double *dist = malloc(d->m.k * sizeof(double)), c[3], t[6];
 	float *x = malloc(d->m.n * sizeof(float));
-	(void)t;
+	struct mm_tsne_opts space = mm_tsne_default;
+	space.dims = 3;
 	for (size_t s = 0; s < d->m.n; s++)
 		x[s] = 0.5F * (d->row[0][s] + d->row[1][s]);
-	t0 = mm_monotonic();
+	t[0] = mm_monotonic();
 	mm_dist_row(&d->m, x, p->clip, dist);
 	mm_pca_place(p, x, c);
-	t1 = mm_monotonic();
+	t[1] = mm_monotonic();
 	MUST(mm_tsne_place(dist, tsne, d->m.k, &mm_tsne_default, c, &err));
-	t2 = mm_monotonic();
-	if (mds)
-		mm_mds_place(dist, mds, d->m.k, 2, c);
-	printf("  one more model: distances and projection %.2f ms, t-SNE %.2f ms, MDS %.2f ms\n", 1e3 * (t1 - t0),
-		1e3 * (t2 - t1), 1e3 * (mm_monotonic() - t2));
+	t[2] = mm_monotonic();
+	mm_mds_place(dist, mds, d->m.k, 2, c);
+	t[3] = mm_monotonic();
+	MUST(mm_tsne_place(dist, three, d->m.k, &space, c, &err));
+	t[4] = mm_monotonic();
+	mm_mds_place(dist, three, d->m.k, 3, c);
+	t[5] = mm_monotonic();
+	printf("  one more model: %.1f ms: distances and projection %.2f, t-SNE %.2f, MDS %.2f; in space %.2f, %.2f\n",
+		1e3 * (t[5] - t[0]), 1e3 * (t[1] - t[0]), 1e3 * (t[2] - t[1]), 1e3 * (t[3] - t[2]), 1e3 * (t[4] - t[3]),
+		1e3 * (t[5] - t[4]));
 	free(x);
 	free(dist);
+}
+
+/* The same without the epoch: any axes and places do. */
+static void place_only(size_t k, size_t n)
+{
+	struct data d;
+	struct mm_rng r;
+	double *c = malloc(3 * k * sizeof(double)), clip;
+	mm_rng_init(&r, 9);
+	make(&d, k, n);
+	MUST(mm_quantile(&d.m, 0.02, &clip, &err));
+	struct mm_pca p = { .k = k, .n = n, .dims = 3, .clip = clip };
+	p.col_mean = calloc(n, sizeof(double));
+	p.axis = calloc(3 * n, sizeof(float));
+	mm_col_means(&d.m, clip, p.col_mean);
+	for (size_t i = 0; i < 3 * n; i++)
+		p.axis[i] = (float)(mm_rng_normal(&r) / sqrt((double)n));
+	for (size_t i = 0; i < 3 * k; i++)
+		c[i] = 20 * mm_rng_normal(&r);
+	printf("K = %zu, N = %zu, %u threads\n", k, n, mm_threads());
+	for (int i = 0; i < 3; i++)
+		one_more(&d, &p, c, c, c);
+	free(p.axis);
+	free(p.col_mean);
+	free(c);
+	drop(&d);
 }
 
 static void epoch(const struct data *d, bool with_mds)
@@ -233,7 +267,7 @@ static void epoch(const struct data *d, bool with_mds)
 	double *c = two_of(&p), *m = two_of(&p);
 	MUST(mm_tsne_run(&t, &mm_tsne_default, c, &kl, &err));
 	t_tsne = mm_monotonic();
-	MUST(mm_mds_smacof(&t, 2, 300, 1e-6, m, &md, &err));
+	MUST(mm_mds_smacof(&t, 2, 300, 1e-6, NULL, m, &md, &err));
 	t_mds = mm_monotonic();
 	row("threshold", t_clip - t0, peer.clip);
 	row("centring, distances", t_dist - t_clip, peer.centre + peer.distances);
@@ -246,7 +280,7 @@ static void epoch(const struct data *d, bool with_mds)
 		peer.mds_stress);
 	printf("  peak memory %.0f MB before, %.0f MB after; vectors %.0f MB\n", before, peak_mb(),
 		(double)(d->m.k * d->m.n) * 4 / 1048576);
-	one_more(d, &t, &p, c, m);
+	one_more(d, &p, c, m, p.coord);
 	if (d->m.k <= 2000) {
 		double *pc = two_of(&p);
 		quality_line("PCA", &t, pc, 0);
@@ -310,6 +344,11 @@ int main(int argc, char **argv)
 {
 	struct data d;
 	mm_threads_set(0);
+	if (argc > 1 && strcmp(argv[1], "place") == 0) {
+		place_only(1018, 10000);
+		place_only(10000, 10000);
+		return 0;
+	}
 	if (argc > 1) {
 		load(&d, argv[1]);
 		epoch(&d, true);

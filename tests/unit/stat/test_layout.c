@@ -189,7 +189,7 @@ static void test_smacof_recovers(void **state)
 		plane(&t, y, 150, dims, 4);
 		for (size_t a = 0; a < 150 * dims; a++)
 			x[a] = y[a] + mm_rng_normal(&r); /* disturbed, in the right valley */
-		MUST(mm_mds_smacof(&t, dims, 2000, 1e-14, x, &md, &err));
+		MUST(mm_mds_smacof(&t, dims, 2000, 1e-14, NULL, x, &md, &err));
 		assert_true(md.stress < 1e-4);
 		/* a further point: distances to y[0]'s mirror of two others */
 		for (size_t j = 0; j < 149; j++)
@@ -212,16 +212,16 @@ static void test_smacof_never_worse(void **state)
 	fake_new(&f, 200, 400, 6, 2);
 	MUST(mm_dist_matrix(&f.m, MM_NO_CLIP, &t, &err));
 	MUST(mm_pca_fit(&p, &f.m, &t, MM_NO_CLIP, 2, &err));
-	MUST(mm_mds_smacof(&t, 2, 1, 0, p.coord, &one, &err));
+	MUST(mm_mds_smacof(&t, 2, 1, 0, NULL, p.coord, &one, &err));
 	double raw = 0, last = INFINITY;
 	for (int i = 0; i < 20; i++) {
-		MUST(mm_mds_smacof(&t, 2, 5, 0, p.coord, &many, &err));
+		MUST(mm_mds_smacof(&t, 2, 5, 0, NULL, p.coord, &many, &err));
 		assert_true(many.raw_stress <= last);
 		last = many.raw_stress;
 	}
 	assert_true(last < one.raw_stress);
-	MUST(mm_mds_smacof(&t, 2, 0, 0, p.coord, &many, &err));
-	MUST(mm_mds_smacof(&t, 2, 1, 0, p.coord, &many, &err));
+	MUST(mm_mds_smacof(&t, 2, 0, 0, NULL, p.coord, &many, &err));
+	MUST(mm_mds_smacof(&t, 2, 1, 0, NULL, p.coord, &many, &err));
 	for (size_t i = 0; i < 200; i++) /* the raw stress is what it says: of the layout before the last round */
 		for (size_t j = 0; j < i; j++) {
 			double d = hypot(p.coord[2 * i] - p.coord[2 * j], p.coord[2 * i + 1] - p.coord[2 * j + 1]);
@@ -380,7 +380,7 @@ static void test_degenerate(void **state)
 				assert_true(isfinite(kl));
 				MUST(mm_quality_of(&q, &t, y, dims, 0, &err));
 				assert_all_finite(&q.trustworthiness, 4);
-				MUST(mm_mds_smacof(&t, dims, 20, 1e-9, y, &md, &err));
+				MUST(mm_mds_smacof(&t, dims, 20, 1e-9, NULL, y, &md, &err));
 				assert_all_finite(y, dims * k);
 				assert_true(isfinite(md.stress) && isfinite(md.raw_stress));
 				for (size_t j = 0; j < k; j++)
