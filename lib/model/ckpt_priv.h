@@ -116,6 +116,12 @@ uint64_t mm_sample_at(uint64_t n_byte, uint64_t len, unsigned k, unsigned n_samp
 unsigned mm_sample_count(const struct mm_ckpt *ck);
 #define MM_SAMPLE_BYTES 4096u
 
+/* ---- claim.c: what a model card says it comes from ---- */
+
+/* `base_model` of README.md's front matter; NULL: none (or out of memory). mm_free it. */
+char *mm_claim_readme(const char *dir, struct mm_err *err);
+char *mm_claim_parse(const char *data, size_t len, struct mm_err *err);
+
 /* ---- fingerprint.c ---- */
 
 /* Quick fingerprint of an open checkpoint: config, tokenizer, names and shapes, sampled blocks. */

@@ -230,9 +230,12 @@ static int put_family(struct probe *p, const json_t *config)
 	set(p->meta, "family", json_string(fam->name));
 	if (arch)
 		set(p->meta, "architecture", json_string(arch));
-	const char *base = json_string_value(json_object_get(config, "_name_or_path"));
+	/* the card is written by people, the config's entry by whatever loaded the model last */
+	char *card = p->is_dir ? mm_claim_readme(p->path, &p->said) : NULL;
+	const char *base = card ? card : json_string_value(json_object_get(config, "_name_or_path"));
 	if (base && base[0])
 		set(p->meta, "base_claimed", json_string(base));
+	mm_free(card);
 	return 0;
 }
 
