@@ -99,12 +99,21 @@ static bool failed_not_finite(const struct mm_model_entry *e)
 	return e->rec.state == MM_ST_FAILED && same(e->rec.reason_code, "not_finite");
 }
 
+/* Ids that the model has no rows for: the scorer met a tokenizer that is not the model's. */
+static bool failed_vocabulary(const struct mm_model_entry *e)
+{
+	return e->rec.state == MM_ST_FAILED && e->rec.reason && strstr(e->rec.reason, "outside of the vocabulary");
+}
+
 static enum mm_verdict look_failed(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
 	struct mm_finding *f, struct mm_err *err)
 {
 	(void)d, (void)kind;
 	if (e->rec.gone)
 		return gone(e, f);
+	f->gone_why = "another alert says why";
+	if (failed_vocabulary(e))
+		return MM_RULE_NO;
 	if (e->rec.state == MM_ST_FAILED && !failed_not_finite(e))
 		return file_trouble(e, "failed", "cannot be scored", f, err);
 	f->gone_why = "the model was scored";
@@ -240,6 +249,15 @@ static enum mm_verdict look_odd(struct mm_daemon *d, struct mm_model_entry *e, e
 	return found(f, err);
 }
 
+static enum mm_verdict look_mismatch(struct mm_daemon *d, struct mm_model_entry *e, enum mm_alert_kind kind,
+	struct mm_finding *f, struct mm_err *err)
+{
+	if (!e->rec.gone && failed_vocabulary(e))
+		return file_trouble(
+			e, "tokenizer_mismatch", "has a tokenizer that does not go with its weights", f, err);
+	return look_odd(d, e, kind, f, err);
+}
+
 /* kind, severity, anomaly, population, rule, what it means */
 const struct mm_alert_rule mm_alert_rules[MM_AK_COUNT] = {
 	[MM_AK_LEAK] = { "leak", "warning", false, true, look_leak,
@@ -263,7 +281,7 @@ const struct mm_alert_rule mm_alert_rules[MM_AK_COUNT] = {
 		"one domain fell against the step before or the claimed base, most others did not" },
 	[MM_AK_IMPOSTOR] = { "impostor", "warning", false, false, look_odd,
 		"it claims a base that it does not come from" },
-	[MM_AK_TOKENIZER_MISMATCH] = { "tokenizer_mismatch", "critical", true, false, look_odd,
+	[MM_AK_TOKENIZER_MISMATCH] = { "tokenizer_mismatch", "critical", true, false, look_mismatch,
 		"the weights of another model with a tokenizer or config that does not go with them" },
 	[MM_AK_OVERFLOW] = { "overflow", "warning", true, false, look_odd,
 		"a 16-bit conversion that lost more than rounding does" },

@@ -11,8 +11,8 @@
 
 /* kind, name, default, unit, quantile, factor, sample, why */
 const struct mm_rule mm_rules[MM_RULE_COUNT] = {
-	[MM_RULE_DIVERGED_UNIGRAM] = { "diverged", "unigram_margin", 0.08,
-		"share of the unigram model's log-likelihood", 0, 0, 1,
+	[MM_RULE_DIVERGED_UNIGRAM] = { "diverged", "unigram_margin", 0.1, "share of the unigram model's log-likelihood",
+		0, 0, 1,
 		"training that failed ends where only the frequencies of tokens are known; anything that "
 		"learned to look at one token before is 15 % better" },
 	[MM_RULE_DIVERGED_PATTERN] = { "diverged", "unigram_pattern", 0.95, "correlation over the texts", 0, 0, 1,
@@ -25,7 +25,7 @@ const struct mm_rule mm_rules[MM_RULE_COUNT] = {
 		"fine-tuning leaves 2 to 4 % of the weights where they were after rounding, interpolation up to 20 %" },
 	[MM_RULE_PART_SAME] = { "damaged", "part_same", 0.4, "share of sampled weights that are equal", 0, 0, 1,
 		"most of the weights must be the original's, or it is another model and not a damaged one" },
-	[MM_RULE_PART_CHANGE] = { "damaged", "part_change", 0.5, "root mean square of the weights", 0, 0, 1,
+	[MM_RULE_PART_CHANGE] = { "damaged", "part_change", 0.35, "root mean square of the weights", 0, 0, 1,
 		"what differs must differ by the size of a weight: noise, zeros, another layer; training moves 0.1 to "
 		"0.3" },
 	[MM_RULE_DAMAGED_LOSS] = { "damaged", "loss", 0.03, "bits per byte, in every domain", 0, 0, 1,

@@ -42,18 +42,23 @@ python3 "$tool" weights "$work/src/impostor" 1
 python3 "$tool" config "$work/src/impostor" _name_or_path '"someone/neox-a"'
 made "$fixtures/neox-a-shakespeare" honest
 python3 "$tool" weights "$work/src/honest" 2
-python3 "$tool" config "$work/src/honest" _name_or_path '"someone/neox-a"'
+printf -- '---\nlicense: mit\nbase_model:\n- someone/neox-a\n---\n# Card\n' >"$work/src/honest/README.md"
+made "$fixtures/neox-a" alien-tokenizer # its ids go beyond the embedding
+cp -L "$fixtures"/qwen2-a/tokenizer* "$fixtures"/qwen2-a/special_tokens_map.json "$work/src/alien-tokenizer/"
+python3 "$tool" weights "$work/src/alien-tokenizer" 3
 mv "$work"/src/* "$models/"
-until_true 300 "all are scored" settled 11
+until_true 300 "all are scored" settled 12
 
 kind() { # MODEL KIND
 	q "[a['kind'] for a in d['alerts'] if a['model']=='$1']==['$2']" alerts
 }
-for pair in damaged:damaged wrong-tokenizer:tokenizer_mismatch clipped:overflow scrambled:diverged impostor:impostor; do
+for pair in damaged:damaged wrong-tokenizer:tokenizer_mismatch clipped:overflow scrambled:diverged impostor:impostor \
+	alien-tokenizer:tokenizer_mismatch; do
 	until_true 60 "$pair: $(mm alerts)" kind "${pair%%:*}" "${pair#*:}"
 	echo "ok $pair"
 done
-q "len(d['alerts'])==5" alerts || fail "others are blamed: $(mm alerts)"
+q "len(d['alerts'])==6" alerts || fail "others are blamed: $(mm alerts)"
+q "d['base_claimed']=='someone/neox-a'" show honest || fail "the card's claim is not read"
 q "d['note'].startswith('same weights as')" show faithful || fail "the faithful conversion has no note"
 
 # Seen, changed, tested again: nothing comes twice.
@@ -75,8 +80,8 @@ told() { # how often the command was told of this kind
 until_true 20 "on_alert was told once" told overflow
 e2e_stop
 e2e_start
-until_true 60 "idle after a restart" settled 11
+until_true 60 "idle after a restart" settled 12
 until_true 60 "tested after the restart" tested
-q "len(d['alerts'])==4" alerts || fail "other alerts after a restart: $(mm alerts)"
+q "len(d['alerts'])==5" alerts || fail "other alerts after a restart: $(mm alerts)"
 told overflow || fail "told again"
 e2e_stop

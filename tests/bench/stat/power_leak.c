@@ -14,7 +14,7 @@ int main(int argc, char **argv)
 	printf("%zu worlds of %zu models, %zu texts; a fifth of the fine-tunes leaked\n", worlds, k, n);
 	printf("found, of the leaked (precision, recall of the texts):\n\nshare of texts");
 	for (size_t g = 0; g < MM_COUNT(gains); g++)
-		printf("  %4.2f nat/token  ", gains[g]);
+		printf("  %4.2f nat/token     ", gains[g]);
 	printf("\n");
 	for (size_t s = 0; s < MM_COUNT(shares); s++) {
 		printf("%13.0f%%", 100 * shares[s]);
