@@ -40,7 +40,8 @@ int mm_score_tokens_main(const struct mm_score_cli *o, struct mm_err *err) MM_MU
  * "bytes", "layers", "width", "vocab", "context" (0: unlimited), "compute" ("f32" or "bf16"), "compute_policy" (as
  * asked for), "kernel", "threads", "bos", "texts" (hash of the text set, hex), "n_texts", "n_tokens" (scored, all
  * texts), "n_cut", "tokens_per_s", "seconds_load", "seconds_tokenize", "seconds_score", "tokenizer" (class),
- * "tokenizer_hash", "quick", "full" (fingerprints, hex), "peak_rss" (bytes). Arrays: "loglik" f32 [N], "n_tokens" u32
+ * "tokenizer_hash", of long jobs "gemm_gflops" (rate of plain products, measured) and "gemm_share" (of it, what the
+ * scoring is worth), "quick", "full" (fingerprints, hex), "peak_rss" (bytes). Arrays: "loglik" f32 [N], "n_tokens" u32
  * [N], "cut" u8 [N], "mink20" and "unigram" f32 [N] (lib/model/signs.c), "tokenizer_hash" and "config_hash" u8 [16],
  * "weight_sample" f32 [1024]. */
 int mm_score_stream_main(const struct mm_score_cli *o, struct mm_err *err) MM_MUST_CHECK;

@@ -14,10 +14,20 @@
 struct stream {
 	const struct mm_score_cli *o;
 	struct mm_frame_out *out;
-	double last; /* when progress was told */
+	double last;	    /* when progress was told */
+	double flops, gemm; /* a token; GFLOP/s of plain products here, 0: not measured */
+	enum mm_dtype compute;
 	struct mm_err broken;
 	bool is_broken;
 };
+
+#define RATE_FROM 1e12 /* operations of a job from which on measuring the machine does not count */
+
+/* What part of the machine's rate of products the scoring is worth; -1: not known. */
+static double share(const struct stream *s, double tokens_per_s)
+{
+	return s->gemm > 0 ? tokens_per_s * s->flops / 1e9 / s->gemm : -1;
+}
 
 static int tell(void *ctx, const struct mm_score_progress *p)
 {
@@ -26,10 +36,12 @@ static int tell(void *ctx, const struct mm_score_progress *p)
 	if (p->done > 0 && p->done < p->total && now - s->last < 0.25)
 		return 0;
 	s->last = now;
-	json_t *j = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f}", "stage", p->stage, "done", (json_int_t)p->done,
-		"total", (json_int_t)p->total, "tokens", (json_int_t)p->tokens, "tokens_total",
+	if (s->gemm == 0 && p->tokens > 0 && s->flops * (double)p->tokens_total > RATE_FROM)
+		s->gemm = mm_lin_rate(s->compute);
+	json_t *j = json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "stage", p->stage, "done",
+		(json_int_t)p->done, "total", (json_int_t)p->total, "tokens", (json_int_t)p->tokens, "tokens_total",
 		(json_int_t)p->tokens_total, "tokens_per_s", rate, "eta_s",
-		rate > 0 ? (double)(p->tokens_total - p->tokens) / rate : -1.0);
+		rate > 0 ? (double)(p->tokens_total - p->tokens) / rate : -1.0, "gemm_share", share(s, rate));
 	int rc = j ? mm_frame_put_json(s->out, 'P', j, &s->broken) : mm_fail(&s->broken, MM_ENOMEM, "progress");
 	json_decref(j);
 	s->is_broken = rc != 0;
@@ -158,6 +170,10 @@ static int job(struct stream *s, struct mm_err *err)
 	p.total = texts.n;
 	if (tell(s, &p) || !(m = mm_model_open(o->model, &o->mo, err)) || !(tok = mm_tok_of(mm_model_ckpt(m), err)))
 		goto out;
+	struct mm_model_info info;
+	mm_model_info(m, &info);
+	s->flops = info.flops;
+	s->compute = !strcmp(info.compute, "bf16") ? MM_BF16 : MM_F32;
 	double load = mm_monotonic() - start;
 	if (mm_score_texts(m, tok, &texts, &so, &r, err) || mm_fingerprint_ckpt(mm_model_ckpt(m), &full, err) ||
 		changed(o, probe, err))
@@ -171,6 +187,11 @@ static int job(struct stream *s, struct mm_err *err)
 		goto out;
 	}
 	set_hash(meta, "full", full);
+	if (s->gemm > 0) {
+		double rate = json_number_value(json_object_get(meta, "tokens_per_s"));
+		json_object_set_new(meta, "gemm_gflops", json_real(s->gemm));
+		json_object_set_new(meta, "gemm_share", json_real(share(s, rate)));
+	}
 	rc = mm_frame_put_json(s->out, 'M', meta, err);
 out:
 	json_decref(meta);

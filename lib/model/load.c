@@ -431,6 +431,7 @@ void mm_model_info(const struct mm_model *m, struct mm_model_info *info)
 		.n_ctx = m->fam->recurrent ? 0 : m->hp.n_ctx,
 		.compute = m->compute == MM_COMPUTE_BF16 ? "bf16" : "f32",
 		.kernel = m->kernel,
+		.flops = mm_memory_flops(m),
 		.bos = m->bos,
 		.eos = m->eos,
 	};

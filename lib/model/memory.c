@@ -110,3 +110,24 @@ uint64_t mm_memory_keep(const struct mm_model *m, size_t rows, size_t longest)
 {
 	return mm_pass_bytes(m, rows, longest) + (m->resident ? 0 : m->n_layer_byte);
 }
+
+/* Every matrix element counts twice; of experts those that a token is sent to. */
+double mm_memory_flops(const struct mm_model *m)
+{
+	double n = 2.0 * (double)m->hp.n_vocab * (double)m->hp.n_embd;
+	for (size_t l = 0; l < m->hp.n_layer; l++)
+		for (size_t s = MM_W_GLOBAL_END; s < MM_W_COUNT; s++) {
+			const struct mm_tensor *t = mm_w_get(m, l, (enum mm_slot)s);
+			double share = 1;
+			if (!t || t->n_dim < 2)
+				continue;
+			if (is_expert(s)) /* of a stacked tensor the part of those used, else one tensor for each of
+					     them */
+				share = mm_w_is_stacked(m, l, (enum mm_slot)s)
+						? (double)m->hp.n_expert_used /
+							  (double)MM_MAX(m->hp.n_expert, (size_t)1)
+						: (double)m->hp.n_expert_used;
+			n += 2.0 * share * (double)t->n_elem;
+		}
+	return n;
+}

@@ -118,6 +118,7 @@ struct mm_model_info {
 	size_t n_layer, n_embd, n_vocab, n_ctx; /* n_ctx: positions the model was made for; 0: unlimited (recurrent) */
 	const char *compute;			/* what is used: "f32" or "bf16" */
 	const char *kernel;			/* "onednn avx512_core_bf16", "openblas haswell" */
+	double flops;				/* of the matrices, a token; attention left out */
 	int64_t bos, eos;			/* of config.json (first of a list); -1: none */
 };
 const struct mm_ckpt *mm_model_ckpt(const struct mm_model *m);		  /* borrowed */

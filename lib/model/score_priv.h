@@ -21,7 +21,8 @@ enum mm_dtype mm_head_type(const struct mm_model *m); /* arithmetic of the head:
 
 /* ---- memory.c ---- */
 
-size_t mm_memory_rows(const struct mm_model *m, size_t longest);		/* of a batch */
+double mm_memory_flops(const struct mm_model *m);		 /* multiplications and additions a token */
+size_t mm_memory_rows(const struct mm_model *m, size_t longest); /* of a batch */
 uint64_t mm_memory_keep(const struct mm_model *m, size_t rows, size_t longest); /* for mm_big_keep */
 
 /* ---- score.c: sequences packed into batches ---- */

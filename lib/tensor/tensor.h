@@ -102,6 +102,10 @@ bool mm_lin_can(enum mm_dtype compute);		  /* BF16: only where the CPU has it in
  * for what they do in two with f32. Asks the CPU once, with a loop of microseconds. */
 bool mm_lin_bf16_fast(void);
 
+/* GFLOP/s of products with all threads, measured for some hundredths of a second; 0: no memory. Not inside a parallel
+ * region. */
+double mm_lin_rate(enum mm_dtype compute);
+
 /* ---- big.c: buffers of matrices and activations ---- */
 
 /* At least 64-byte aligned, NOT cleared (clearing costs as much as a good part of the work), on huge pages where the
