@@ -4,14 +4,15 @@
  *	bench_score [-s SHAPES] [-c COMPUTES] [-t THREADS] [-n ROUNDS] [-x TEXTS] [-m MEMORY] [-w DTYPE] [-j FILE]
  *	bench_score --write SHAPE DIR [f32|bf16] [sparse]      a checkpoint to try things with
  *
- * SHAPES "s,n,m,t"; COMPUTES "f32,bf16"; THREADS "1,2"; checkpoints are written to $BENCH_DIR (default
- * /tmp/modelmap-bench) once and kept. In each round every combination runs once, product before scoring, so that what
- * drifts on the machine drifts for both. Times are of the scoring alone, all logits computed. Shares are quotients of
- * arithmetic a second of processor time (attention's not counted): other load on the machine falls out, while it does
- * not out of tokens/s, which are by the clock. Peak memory is the kernel's ru_maxrss of the process.
+ * TEXTS of 100 to 400 tokens; without -x as many as make 4e12 operations. Checkpoints are written to $BENCH_DIR
+ * (default /tmp/modelmap-bench) once and kept.
  *
- * With llama-perplexity on the PATH and LLAMA_GGUF_<shape> naming a GGUF file of the same shape, its rate is measured
- * in the same rounds. */
+ * In each round every combination runs once, product before scoring, so that what drifts on the machine drifts for
+ * both. Times are of the scoring alone, all logits computed. Shares are quotients of arithmetic a second of processor
+ * time (attention's not counted): other load on the machine falls out, while it does not out of tokens/s, which are by
+ * the clock. Peak memory is the kernel's ru_maxrss of the process.
+ *
+ * Other programs (llama-bench, llama-perplexity, PyTorch) are not run from here: they want converted checkpoints. */
 #include "bench_shapes.h"
 
 #include <fcntl.h>
@@ -30,7 +31,7 @@ static struct {
 	const char *shapes, *computes, *threads, *memory, *json, *dir;
 	int rounds, texts;
 	enum mm_dtype dtype;
-} opt = { "s,t", "f32,bf16", "1,2", NULL, NULL, "/tmp/modelmap-bench", 5, 200, MM_BF16 };
+} opt = { "s,n,m,t", "f32,bf16", "1,2", NULL, NULL, "/tmp/modelmap-bench", 3, 0, MM_BF16 };
 
 static double cpu_now(void)
 {
@@ -164,12 +165,24 @@ static void model_path(const struct shape *s, char out[600])
 	snprintf(out, 600, "%s/%s-%s", opt.dir, s->name, mm_dtypes[opt.dtype].name);
 }
 
-static void round_run(struct row *r, const char *texts)
+static int texts_of(const struct shape *s)
 {
-	char model[600];
+	double n = 4e12 / shape_flops(s) / 250;
+	return opt.texts > 0 ? opt.texts : n < 8 ? 8 : n > 1000 ? 1000 : (int)n;
+}
+
+static void texts_path(const struct shape *s, char out[640])
+{
+	snprintf(out, 640, "%s/texts-%d.jsonl", opt.dir, texts_of(s));
+}
+
+static void round_run(struct row *r)
+{
+	char model[600], texts[640];
 	int threads = atoi(r->threads);
 	enum mm_dtype compute = strcmp(r->compute, "bf16") ? MM_F32 : MM_BF16;
 	model_path(r->s, model);
+	texts_path(r->s, texts);
 	double before = gemm_rate(compute, threads);
 	struct run x = score(model, texts, r->compute, r->threads);
 	double gemm = (before + gemm_rate(compute, threads)) / 2;
@@ -204,14 +217,14 @@ static void tell(const struct row *row, size_t n)
 		printf("%-5s %-5s %7s %10.0f %12.0f %7.1f%% %8.2f %8.0f %9.2f\n", r->s->name, r->compute, r->threads,
 			median(r->rate, r->n), median(r->gemm, r->n), 100 * median(r->share, r->n),
 			median(r->load, r->n), peak / 1e6, peak / file_bytes(r->s));
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "shape", r->s->name,
-				      "what", r->s->what, "compute", r->compute, "threads", atoi(r->threads), "rounds",
-				      (int)r->n, "tokens_per_s", median(r->rate, r->n), "gemm_gflops",
-				      median(r->gemm, r->n), "share", median(r->share, r->n), "load_s",
-				      median(r->load, r->n), "peak_bytes", peak, "file_bytes", file_bytes(r->s)));
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "shape", r->s->name,
+				"what", r->s->what, "compute", r->compute, "threads", atoi(r->threads), "texts",
+				texts_of(r->s), "rounds", (int)r->n, "tokens_per_s", median(r->rate, r->n),
+				"gemm_gflops", median(r->gemm, r->n), "share", median(r->share, r->n), "load_s",
+				median(r->load, r->n), "peak_bytes", peak, "file_bytes", file_bytes(r->s)));
 	}
-	json_t *j = json_pack("{s:o, s:i, s:s}", "rows", list, "texts", opt.texts, "dtype", mm_dtypes[opt.dtype].name);
+	json_t *j = json_pack("{s:o, s:s}", "rows", list, "dtype", mm_dtypes[opt.dtype].name);
 	if (opt.json && j && json_dump_file(j, opt.json, JSON_INDENT(2)))
 		fprintf(stderr, "bench_score: cannot write %s\n", opt.json);
 	json_decref(j);
@@ -271,7 +284,7 @@ static void options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static struct row row[64];
-	char texts[600], model[600], path[640];
+	char texts[640], model[600], path[640];
 	struct mm_err err;
 	if (argc > 1 && !strcmp(argv[1], "--write"))
 		return write_main(argc, argv);
@@ -280,18 +293,18 @@ int main(int argc, char **argv)
 		opt.dir = getenv("BENCH_DIR");
 	if (mm_mkdirs(opt.dir, 0755, &err))
 		return 1;
-	snprintf(texts, sizeof(texts), "%s/texts-%d.jsonl", opt.dir, opt.texts);
-	texts_write(texts, (size_t)opt.texts);
 	size_t n = rows_make(row, MM_COUNT(row));
 	for (size_t i = 0; i < n; i++) {
 		model_path(row[i].s, model);
 		snprintf(path, sizeof(path), "%s/model.safetensors", model);
 		if (access(path, R_OK))
 			shape_write(row[i].s, model, opt.dtype, false);
+		texts_path(row[i].s, texts);
+		texts_write(texts, (size_t)texts_of(row[i].s));
 	}
 	for (int k = 0; k < opt.rounds; k++)
 		for (size_t i = 0; i < n; i++)
-			round_run(&row[i], texts);
+			round_run(&row[i]);
 	tell(row, n);
 	return 0;
 }
