@@ -29,7 +29,7 @@ static void index_rows(struct mm_check *c)
 {
 	struct mm_err ignored;
 	c->n_by_model = 0;
-	if (mm_grow(&c->by_model, &c->cap_by_model, c->n, sizeof(struct mm_check_row *), &ignored))
+	if (!c->n || mm_grow(&c->by_model, &c->cap_by_model, c->n, sizeof(struct mm_check_row *), &ignored))
 		return;
 	memcpy(c->by_model, c->row, c->n * sizeof(*c->row));
 	c->n_by_model = c->n;
