@@ -111,7 +111,7 @@ struct mm_cli {
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
 			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
-			*max_bytes, *since;
+			*max_bytes, *since, *by, *texts;
 		bool rules, json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
 		int64_t k, seed, folds, dim, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
@@ -183,6 +183,8 @@ int mm_run_epochs(struct mm_cli *c, struct mm_err *err);
 int mm_run_backup(struct mm_cli *c, struct mm_err *err);
 int mm_run_export(struct mm_cli *c, struct mm_err *err);
 int mm_run_texts(struct mm_cli *c, struct mm_err *err);
+int mm_texts_select(struct mm_cli *c, struct mm_err *err); /* cmd_select.c: of mm_run_texts */
+int mm_run_place(struct mm_cli *c, struct mm_err *err);
 int mm_run_keygen(struct mm_cli *c, struct mm_err *err);
 int mm_run_call(struct mm_cli *c, struct mm_err *err);
 

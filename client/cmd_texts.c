@@ -138,10 +138,16 @@ static int check(struct mm_cli *c, struct mm_err *err)
 
 int mm_run_texts(struct mm_cli *c, struct mm_err *err)
 {
+	if (c->n_word < 2 && (!strcmp(c->word[0], "build") || !strcmp(c->word[0], "check"))) {
+		c->usage = true;
+		return mm_fail(err, MM_EINVAL, "texts %s: of which file?", c->word[0]);
+	}
 	if (!strcmp(c->word[0], "build"))
 		return build(c, err);
 	if (!strcmp(c->word[0], "check"))
 		return check(c, err);
+	if (!strcmp(c->word[0], "select"))
+		return mm_texts_select(c, err);
 	c->usage = true;
-	return mm_fail(err, MM_EINVAL, "texts: \"%s\" is neither build nor check", c->word[0]);
+	return mm_fail(err, MM_EINVAL, "texts: \"%s\" is none of build, check, select", c->word[0]);
 }

@@ -27,6 +27,8 @@ static const struct {
 	{ "trajectory", mm_cmd_trajectory },
 	{ "scores", mm_cmd_scores },
 	{ "predict", mm_cmd_predict },
+	{ "texts_select", mm_cmd_texts_select },
+	{ "place", mm_cmd_place },
 	{ "queue", mm_cmd_queue },
 	{ "alerts", mm_cmd_alerts },
 	{ "export", mm_cmd_export },

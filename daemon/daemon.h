@@ -197,7 +197,9 @@ int mm_cmd_export(struct mm_daemon *, const json_t *, struct mm_reply *,
 int mm_cmd_scores(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_scores_import(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_scores_drop(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
-int mm_cmd_predict(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred (worker) */
+int mm_cmd_predict(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);	 /* deferred (worker) */
+int mm_cmd_texts_select(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred, bulk */
+int mm_cmd_place(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);	 /* deferred */
 int mm_cmd_alerts(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* action: ack|resolve|reopen|show, alert: its number (args' "id" is the request's), note */

@@ -89,23 +89,31 @@ out:
 	return rc;
 }
 
-/* t-SNE from its last layout when it knows most of the models, whoever is new from the middle; else the projection. */
-static void begin(const struct mm_layouts *l, enum mm_layout which, double *c)
+static void from_projection(const struct mm_layouts *l, size_t dims, double *c)
+{
+	for (size_t i = 0; i < l->k; i++)
+		memcpy(c + dims * i, l->coord + MM_MAP_DIMS * i, dims * sizeof(*c));
+}
+
+/* t-SNE from its last layout when it knows most of the models, whoever is new from the middle; else the projection.
+ * Returns whether it was the last layout. */
+static bool begin(const struct mm_layouts *l, enum mm_layout which, double *c)
 {
 	size_t dims = mm_layout_kinds[which].dims, n_old = 0;
 	double middle[3] = { 0 };
 	for (size_t i = 0; i < l->k; i++)
 		n_old += l->s[i].has_old_alt >> which & 1;
-	bool from_old = mm_layout_kinds[which].tsne && 2 * n_old > l->k;
-	for (size_t i = 0; i < l->k && from_old; i++)
+	if (!mm_layout_kinds[which].tsne || 2 * n_old <= l->k) {
+		from_projection(l, dims, c);
+		return false;
+	}
+	for (size_t i = 0; i < l->k; i++)
 		for (size_t a = 0; a < dims && l->s[i].has_old_alt >> which & 1; a++)
 			middle[a] += l->s[i].old_alt[which][a] / (double)n_old;
-	for (size_t i = 0; i < l->k; i++) {
-		const double *from = !from_old				? l->coord + MM_MAP_DIMS * i
-				     : l->s[i].has_old_alt >> which & 1 ? l->s[i].old_alt[which]
-									: middle;
-		memcpy(c + dims * i, from, dims * sizeof(*c));
-	}
+	for (size_t i = 0; i < l->k; i++)
+		memcpy(c + dims * i, l->s[i].has_old_alt >> which & 1 ? l->s[i].old_alt[which] : middle,
+			dims * sizeof(*c));
+	return true;
 }
 
 static int fit(const struct mm_tri *t, enum mm_layout which, double *c, json_t *info, const _Atomic bool *cancel,
@@ -126,6 +134,34 @@ static int fit(const struct mm_tri *t, enum mm_layout which, double *c, json_t *
 		return -1;
 	json_object_set_new(info, "rounds", json_integer((json_int_t)md.n_iter));
 	return 0;
+}
+
+/* A chain of epochs, each begun where the last one ended, can be caught in what was good for the first few models.
+ * Where it costs little the other way is tried too, and taken when its objective is clearly better: stability is worth
+ * a little. */
+#define AFRESH_MAX  2000
+#define AFRESH_GAIN 0.95
+
+static int fit_again(const struct mm_layouts *l, enum mm_layout which, double *c, json_t **info,
+	const _Atomic bool *cancel, struct mm_err *err)
+{
+	struct mm_tri head = { l->tri->row, l->k };
+	size_t n = l->k * mm_layout_kinds[which].dims;
+	double *fresh = mm_calloc(n, sizeof(*fresh), err);
+	json_t *own = json_object();
+	if (fresh)
+		from_projection(l, mm_layout_kinds[which].dims, fresh);
+	int rc = fresh ? fit(&head, which, fresh, own, cancel, err) : -1;
+	if (rc == 0 && json_number_value(json_object_get(own, "kl")) <
+			       AFRESH_GAIN * json_number_value(json_object_get(*info, "kl"))) {
+		json_t *old = *info;
+		memcpy(c, fresh, n * sizeof(*c));
+		*info = own;
+		own = old;
+	}
+	json_decref(own);
+	mm_free(fresh);
+	return rc;
 }
 
 /* ---- landmarks ---- */
@@ -203,9 +239,11 @@ static int make(const struct mm_layouts *l, enum mm_layout which, const _Atomic 
 	struct mm_tri head = { l->tri->row, l->k };
 	double *c = l->alt[which];
 	json_t *info = json_object(), *quality;
-	begin(l, which, c);
+	bool warm = begin(l, which, c);
 	int rc = l->k > l->landmarks_from ? fit_landmarks(l, which, c, info, cancel, err)
 					  : fit(&head, which, c, info, cancel, err);
+	if (rc == 0 && warm && l->k <= AFRESH_MAX && l->k <= l->landmarks_from)
+		rc = fit_again(l, which, c, &info, cancel, err);
 	quality = rc ? NULL : quality_json(&head, c, mm_layout_kinds[which].dims, err);
 	if (!quality) {
 		json_decref(info);

@@ -15,6 +15,7 @@ static struct mm_model_entry *reg[256];
 static size_t n_reg;
 static json_t *events;	 /* [{type, ...}] */
 static json_t *finished; /* bodies or errors of deferred requests */
+static struct mm_buf finished_data;
 
 size_t mm_reg_n(const struct mm_daemon *d)
 {
@@ -75,7 +76,9 @@ void mm_ctl_finish(struct mm_daemon *d, uint64_t token, struct mm_reply *reply, 
 	json_t *o = err ? json_pack("{s:s}", "error", err->text) : reply->body ? reply->body : json_object();
 	json_object_set_new(o, "token", json_integer((json_int_t)token));
 	json_array_append_new(finished, o);
-	mm_buf_fini(&reply->data);
+	mm_buf_fini(&finished_data);
+	finished_data = reply->data; /* the last one is kept */
+	mm_buf_fini(&reply->list);
 }
 
 /* ---- a daemon with a real store in a fresh directory ---- */
@@ -148,6 +151,7 @@ static inline void daemon_free(struct mm_daemon *d)
 	sd_event_unref(d->loop);
 	json_decref(events);
 	json_decref(finished);
+	mm_buf_fini(&finished_data);
 	nftw(dir, rm_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 

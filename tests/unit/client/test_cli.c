@@ -20,7 +20,14 @@ static void test_usage(void **state)
 	EXPECT(2, PARTS("not one of ack"), "-s", "/nonexistent", "alert", "frob", "1");
 	EXPECT(2, PARTS("not the number"), "-s", "/nonexistent", "alert", "ack", "one");
 	EXPECT(2, PARTS("nothing to export"), "export");
-	EXPECT(2, PARTS("neither build nor check"), "texts", "frob", "x");
+	EXPECT(2, PARTS("none of build, check, select"), "texts", "frob", "x");
+	EXPECT(2, PARTS("of which file?"), "texts", "check");
+	EXPECT(2, PARTS("how many texts to choose"), "texts", "select");
+	EXPECT(2, PARTS("none of import, show, drop"), "scores", "frob", "x");
+	EXPECT(2, PARTS("scores import takes one file"), "scores", "import");
+	EXPECT(1, PARTS("/nonexistent.csv"), "scores", "import", "/nonexistent.csv");
+	EXPECT(2, PARTS("--texts FILE.jsonl"), "place", "x.npy");
+	EXPECT(1, PARTS("no number of parameters"), "near", "a", "--max-params", "3X");
 	EXPECT(2, PARTS("KEY=VALUE"), "-s", "/nonexistent", "call", "status", "x");
 	EXPECT(1, PARTS("no endpoint"), "-s", "udp://x", "status");
 	struct ran r = RUN("--");
