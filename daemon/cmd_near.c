@@ -187,6 +187,7 @@ static json_t *near_json(const struct crowd *c, const struct filter *f, struct m
 	struct mm_near *near = mm_calloc(c->k, sizeof(*near), err);
 	struct hit *hit = near ? mm_calloc(c->k, sizeof(*hit), err) : NULL;
 	json_t *list = hit ? json_array() : NULL;
+	size_t others = list && any_filter(f) ? count_others(c) : SIZE_MAX; /* before the conditions are put on */
 	size_t n = list ? nearest(c, f, near, hit) : 0;
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, neighbour_json(&hit[i], c->mean_bytes));
@@ -194,7 +195,7 @@ static json_t *near_json(const struct crowd *c, const struct filter *f, struct m
 	mm_free(near);
 	json_t *o = list ? json_pack("{s:s, s:o}", "model", c->at(c, c->self)->rec.name, "neighbours", list) : NULL;
 	if (o && n < f->want) /* why so few? */
-		json_object_set_new(o, "of", json_integer((json_int_t)count_others(c)));
+		json_object_set_new(o, "of", json_integer((json_int_t)(others == SIZE_MAX ? count_others(c) : others)));
 	return o;
 }
 

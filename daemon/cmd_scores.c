@@ -114,22 +114,23 @@ static void match(const struct mm_daemon *d, struct import *im)
 	}
 }
 
-/* A column that says nothing: told at once, since a prediction of it would say nothing either. */
-static json_t *constant_of(const struct mm_csv *c)
+/* A column that says nothing about the models that are known: told at once, since a prediction of it would say nothing
+ * either. */
+static json_t *constant_of(const struct import *im)
 {
 	json_t *list = json_array();
-	for (size_t b = 0; b < c->n_bench; b++) {
+	for (size_t b = 0; b < im->csv.n_bench; b++) {
 		double first = NAN;
 		size_t n = 0;
 		bool same = true;
-		for (size_t i = 0; i < c->n; i++) {
-			if (!isfinite(c->row[i].v[b]))
+		for (size_t i = 0; i < im->n_cell; i++) {
+			if (im->cell[i].bench != im->csv.bench[b])
 				continue;
-			first = n++ ? first : c->row[i].v[b];
-			same = same && c->row[i].v[b] == first;
+			first = n++ ? first : im->cell[i].value;
+			same = same && im->cell[i].value == first;
 		}
 		if (same && n > 1)
-			json_array_append_new(list, json_string(c->bench[b]));
+			json_array_append_new(list, json_string(im->csv.bench[b]));
 	}
 	return list;
 }
@@ -179,8 +180,8 @@ static int import_text(struct mm_daemon *d, const struct mm_buf *text, struct mm
 		rc = give(reply,
 			json_pack("{s:I, s:I, s:I, s:o, s:o, s:O, s:I}", "models", (json_int_t)im.n_model, "scores",
 				(json_int_t)im.n_cell, "empty", (json_int_t)im.csv.n_empty, "benchmarks",
-				benches_of(&im.csv), "constant", constant_of(&im.csv), "unknown", im.unknown,
-				"n_unknown", (json_int_t)im.n_unknown),
+				benches_of(&im.csv), "constant", constant_of(&im), "unknown", im.unknown, "n_unknown",
+				(json_int_t)im.n_unknown),
 			err);
 out:
 	json_decref(im.unknown);
