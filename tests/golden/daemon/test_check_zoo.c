@@ -162,8 +162,68 @@ static void test_orders(void **state)
 	zoo_close(&z);
 }
 
+static bool saw(const struct zoo *z, const char *name, size_t text)
+{
+	size_t at;
+	json_t *v;
+	json_array_foreach (json_object_get(json_object_get(z->truth, name), "leaked_texts"), at, v)
+		if ((size_t)json_integer_value(v) == text)
+			return true;
+	return false;
+}
+
+/* Texts declared to be unseen: truly so they confirm the leak and are nobody's suspects; when the models gained on them
+ * as well, whatever the second mode is, it is no leak of the others. */
+static void test_controls(void **state)
+{
+	(void)state;
+	struct zoo z;
+	zoo_open(&z);
+	for (int wrong = 0; wrong < 2; wrong++) {
+		struct mm_daemon d;
+		size_t n = 0, leaks = 0;
+		z.texts.n_control = 0;
+		for (size_t s = 0; s < z.m.n; s++) {
+			z.texts.control[s] =
+				n < 200 && (wrong || (!saw(&z, "llama-a-v2", s) && !saw(&z, "qwen2-a-plus", s)));
+			n += z.texts.control[s];
+		}
+		z.texts.n_control = n;
+		daemon_new(&d, &z.texts);
+		start_all(&d);
+		for (size_t i = 0; i < z.m.k; i++)
+			arrive(&z, &d, i);
+		settle_down(&d);
+		until_tested(&d);
+		for (size_t i = 0; i < d.alerts->n; i++) {
+			json_t *a = mm_alert_json(&d, d.alerts->rec[i]), *e = json_object_get(a, "evidence"), *t, *v;
+			size_t at;
+			bool found = false;
+			if (strcmp(d.alerts->rec[i]->kind, "leak") == 0) {
+				leaks++;
+				assert_true(is(&z, json_string_value(json_object_get(a, "model")), "leaked"));
+				json_array_foreach (json_object_get(e, "tests"), at, t)
+					found = found || (strcmp(json_string_value(json_object_get(t, "name")),
+								  "control") == 0 &&
+								 json_number_value(json_object_get(t, "p")) < 1e-3);
+				assert_true(found);
+				json_array_foreach (json_object_get(e, "suspect_texts"), at, v)
+					assert_false(z.texts.control[json_integer_value(json_object_get(v, "index"))]);
+			}
+			json_decref(a);
+		}
+		assert_int_equal(leaks, wrong ? 0 : 2);
+		for (size_t i = 0; i < n_reg; i++)
+			if (is(&z, reg[i]->rec.name, "leaked"))
+				assert_true(mm_check_of(&d, reg[i])->refuted == (wrong == 1));
+		stop_all(&d);
+		daemon_free(&d);
+	}
+	zoo_close(&z);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_orders) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_orders), cmocka_unit_test(test_controls) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,8 +138,48 @@ static void test_orders(void **state)
 	zoo_close(&w.z);
 }
 
+/* Mean log-likelihood against the mean score: the leaked models lie farthest above the line, far first checkpoints are
+ * no statement. (A smaller leak would not show: that is what the contrast is for.) */
+static void test_level(void **state)
+{
+	(void)state;
+	struct world w;
+	size_t len;
+	open_world(&w);
+	double mean[K_MAX], score[K_MAX], var, healthy = 0, leaked = INFINITY;
+	char *csv = zoo_read("scores.csv", &len), *save = NULL;
+	for (size_t i = 0; i < w.z.m.k; i++) {
+		mm_row_moments(w.z.m.row[i], w.z.m.n, MM_NO_CLIP, &mean[i], &var);
+		score[i] = NAN;
+	}
+	for (char *line = strtok_r(csv, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save)) {
+		char *comma = strchr(line, ','), *last = strrchr(line, ',');
+		*comma = 0;
+		size_t i = zoo_index(&w.z, line);
+		if (i != SIZE_MAX)
+			score[i] = atof(last + 1);
+	}
+	size_t n = 0;
+	for (size_t i = 0; i < w.z.m.k; i++) {
+		struct mm_leak_level l;
+		if (!mm_leak_level(mean, score, w.z.m.k, i, &l))
+			continue;
+		n++;
+		assert_true(l.p >= 1 / ((double)l.n + 1));
+		if (w.is_leaked[i])
+			leaked = fmin(leaked, l.statistic);
+		else if (!strchr(w.z.name[i], '/'))
+			healthy = fmax(healthy, l.statistic);
+	}
+	print_message("level: leaked from %.1f, healthy up to %.1f, of %zu models\n", leaked, healthy, n);
+	assert_true(n > 25 && leaked > healthy);
+	mm_free(csv);
+	zoo_close(&w.z);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all), cmocka_unit_test(test_orders) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all), cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_level) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
