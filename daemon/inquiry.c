@@ -106,7 +106,7 @@ static void inquiry_run(void *ctx, const _Atomic bool *cancel)
 	q->failed = true;
 	if (row && rows_of(q, row, &block, &q->err) == 0 && !*cancel) {
 		struct mm_mat m = { row, q->k, q->sel ? q->n_sel : q->n };
-		if (q->no_pairs || mm_dist_matrix(&m, q->clip, &t, &q->err) == 0) {
+		if (q->no_pairs || mm_dist_matrix_until(&m, q->clip, cancel, &t, &q->err) == 0) {
 			/* what a part that says nothing else has met */
 			mm_fail(&q->err, MM_ENOMEM, "out of memory");
 			q->failed = q->answer(q, &m, &t, &q->err) != 0;

@@ -184,7 +184,7 @@ static int compute(struct refit *r, const _Atomic bool *cancel)
 	struct mm_mat all = { row, r->k, r->n }, fit = { row, r->k_fit, r->n };
 	if (!r->keep && mm_quantile(&fit, r->clip_q, &r->clip, &r->err))
 		goto out;
-	if (*cancel || mm_dist_matrix(&all, r->clip, &r->tri, &r->err))
+	if (*cancel || mm_dist_matrix_until(&all, r->clip, cancel, &r->tri, &r->err))
 		goto out;
 	if (nearest_of_all(r))
 		goto out;
@@ -201,7 +201,7 @@ static int compute(struct refit *r, const _Atomic bool *cancel)
 		goto out;
 	}
 	struct mm_tri head = { r->tri.row, r->k_fit };
-	if (*cancel || mm_pca_fit(&r->pca, &fit, &head, r->clip, MM_MAP_DIMS, &r->err))
+	if (*cancel || mm_pca_fit_until(&r->pca, &fit, &head, r->clip, MM_MAP_DIMS, cancel, &r->err))
 		goto out;
 	memcpy(r->coord, r->pca.coord, r->k_fit * MM_MAP_DIMS * sizeof(*r->coord));
 	for (size_t i = r->k_fit; i < r->k; i++)

@@ -107,6 +107,7 @@ struct centred { /* everything that turns an entry into q */
 	const double *col;  /* [n] column means of the clipped rows, minus their mean */
 	const double *mean; /* [k] row means */
 	const double *norm; /* [k] |q_i|^2 */
+	const _Atomic bool *cancel;
 };
 
 MM_BODY int widen_body(const float *x, const double *col, double mean, double clip, size_t n, double *out)
@@ -180,7 +181,7 @@ static int all_tiles(const struct centred *c, struct mm_tri *out, struct mm_err 
 		}
 #pragma omp for schedule(dynamic, 1)
 		for (size_t t = 0; t < n_tile; t++) {
-			if (!scratch)
+			if (!scratch || (c->cancel && *c->cancel))
 				continue;
 			size_t bi = (size_t)((sqrt(8.0 * (double)t + 1) - 1) / 2);
 			while (bi * (bi + 1) / 2 > t)
@@ -195,10 +196,18 @@ static int all_tiles(const struct centred *c, struct mm_tri *out, struct mm_err 
 		}
 		mm_free(scratch);
 	}
+	if (c->cancel && *c->cancel)
+		return mm_fail(err, MM_ECANCELLED, "distances: cancelled");
 	return failed ? mm_fail(err, MM_ENOMEM, "distances: no memory for a tile") : 0;
 }
 
 int mm_dist_matrix(const struct mm_mat *m, double clip, struct mm_tri *out, struct mm_err *err)
+{
+	return mm_dist_matrix_until(m, clip, NULL, out, err);
+}
+
+int mm_dist_matrix_until(
+	const struct mm_mat *m, double clip, const _Atomic bool *cancel, struct mm_tri *out, struct mm_err *err)
 {
 	memset(out, 0, sizeof(*out));
 	if (mm_mat_check(m, err))
@@ -213,7 +222,7 @@ int mm_dist_matrix(const struct mm_mat *m, double clip, struct mm_tri *out, stru
 	grand /= (double)m->n;
 	for (size_t s = 0; s < m->n; s++)
 		col[s] -= grand;
-	struct centred c = { m, clip, col, mean, norm };
+	struct centred c = { m, clip, col, mean, norm, cancel };
 #pragma omp parallel for schedule(static) if (m->k * m->n >= PAR_MIN) num_threads((int)mm_threads())
 	for (size_t i = 0; i < m->k; i++) {
 		double var, q[PANEL];

@@ -214,6 +214,10 @@ static int leading(const struct mm_gram *g, size_t want, size_t exact, double *u
 		s.v[i] = mm_rng_normal(&rng);
 	/* A flat spectrum, which real models do not have, converges slowly: a bound, lower where a round is dear. */
 	for (int it = 0; it < (g->b ? 40 : 16); it++) {
+		if (g->cancel && *g->cancel) {
+			mm_fail(err, MM_ECANCELLED, "components: cancelled");
+			goto out;
+		}
 		if (orthonormalise(&s, err) || ritz(&s, err))
 			goto out;
 		double worst = 0;

@@ -93,7 +93,8 @@ static void coordinates(struct mm_pca *p, double *u, const double *w, size_t hav
 	}
 }
 
-static int fit(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *dist, struct mm_err *err)
+static int fit(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *dist, const _Atomic bool *cancel,
+	struct mm_err *err)
 {
 	size_t k = m->k, have = MM_MAX(MM_MIN(k, (size_t)MM_PCA_VAR_MAX), MM_MIN(k, p->dims)),
 	       rows = MM_MAX(have, p->dims);
@@ -106,6 +107,7 @@ static int fit(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *di
 	double *sum = u ? mm_calloc(p->dims * m->n, sizeof(*sum), err) : NULL;
 	if (!sum)
 		goto out;
+	g.cancel = cancel;
 	p->total_var = fmax(g.trace, 0) / (double)k;
 	if (mm_gram_leading(&g, have, MM_MIN(have, p->dims), u, w, err))
 		goto out;
@@ -124,6 +126,12 @@ out:
 int mm_pca_fit(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *dist, double clip, size_t dims,
 	struct mm_err *err)
 {
+	return mm_pca_fit_until(p, m, dist, clip, dims, NULL, err);
+}
+
+int mm_pca_fit_until(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *dist, double clip, size_t dims,
+	const _Atomic bool *cancel, struct mm_err *err)
+{
 	memset(p, 0, sizeof(*p));
 	if (dims == 0 || dims > 1000)
 		return mm_fail(err, MM_EINVAL, "%zu dimensions asked for", dims);
@@ -140,7 +148,7 @@ int mm_pca_fit(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *di
 	p->coord = p->axis ? mm_calloc(m->k * dims, sizeof(*p->coord), err) : NULL;
 	if (p->coord)
 		mm_col_means(m, clip, p->col_mean);
-	if (!p->coord || fit(p, m, dist, err)) {
+	if (!p->coord || fit(p, m, dist, cancel, err)) {
 		mm_pca_fini(p);
 		return -1;
 	}

@@ -60,6 +60,9 @@ int mm_tri_init(struct mm_tri *t, size_t k, struct mm_err *err) MM_MUST_CHECK; /
 void mm_tri_fini(struct mm_tri *t);					       /* zeroed is fine */
 /* two_kl of all pairs, in blocks through BLAS with f64 products; nearly equal rows again one by one. */
 int mm_dist_matrix(const struct mm_mat *m, double clip, struct mm_tri *out, struct mm_err *err) MM_MUST_CHECK;
+/* The same, given up with MM_ECANCELLED soon after *cancel is set (NULL: never). */
+int mm_dist_matrix_until(const struct mm_mat *m, double clip, const _Atomic bool *cancel, struct mm_tri *out,
+	struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- knn.c: nearest neighbours from distances ---- */
 
@@ -90,6 +93,9 @@ struct mm_pca {
  * of the k coordinates is positive. `dist` is the result of mm_dist_matrix with the same clip. */
 int mm_pca_fit(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *dist, double clip, size_t dims,
 	struct mm_err *err) MM_MUST_CHECK;
+/* The same, given up with MM_ECANCELLED soon after *cancel is set (NULL: never). */
+int mm_pca_fit_until(struct mm_pca *p, const struct mm_mat *m, const struct mm_tri *dist, double clip, size_t dims,
+	const _Atomic bool *cancel, struct mm_err *err) MM_MUST_CHECK;
 void mm_pca_fini(struct mm_pca *p);
 /* Coordinates of a further row in the frozen basis, [dims]. For a row of the fit they equal its coord. */
 void mm_pca_place(const struct mm_pca *p, const float *x, double *coord);

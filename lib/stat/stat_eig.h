@@ -7,10 +7,11 @@
 struct mm_gram {
 	const struct mm_tri *t;
 	size_t k;
-	double *mean; /* [k] row means of D */
-	double grand; /* their mean */
-	double trace; /* of B: the sum of all eigenvalues */
-	double *b;    /* [k, k], or NULL: too large to be written down */
+	double *mean;		    /* [k] row means of D */
+	double grand;		    /* their mean */
+	double trace;		    /* of B: the sum of all eigenvalues */
+	double *b;		    /* [k, k], or NULL: too large to be written down */
+	const _Atomic bool *cancel; /* looked at between rounds; NULL: never */
 };
 int mm_gram_init(struct mm_gram *g, const struct mm_tri *t, struct mm_err *err) MM_MUST_CHECK;
 void mm_gram_fini(struct mm_gram *g);

@@ -230,9 +230,37 @@ static void test_align_edges(void **state)
 	assert_close(got, 3, 1e-15);
 }
 
+/* Given up when asked to, with nothing left behind; the same result when nobody asks. */
+static void test_cancel(void **state)
+{
+	(void)state;
+	struct mm_err err;
+	struct fake f;
+	struct mm_tri t, u;
+	struct mm_pca p;
+	_Atomic bool cancel = true;
+	fake_new(&f, 700, 40, 4, 3); /* more than are decomposed whole */
+	assert_int_equal(mm_dist_matrix_until(&f.m, MM_NO_CLIP, &cancel, &t, &err), -1);
+	assert_int_equal(err.code, MM_ECANCELLED);
+	assert_true(t.k == 0 && t.row == NULL);
+	MUST(mm_dist_matrix(&f.m, MM_NO_CLIP, &t, &err));
+	assert_int_equal(mm_pca_fit_until(&p, &f.m, &t, MM_NO_CLIP, 3, &cancel, &err), -1);
+	assert_int_equal(err.code, MM_ECANCELLED);
+	cancel = false;
+	MUST(mm_dist_matrix_until(&f.m, MM_NO_CLIP, &cancel, &u, &err));
+	for (size_t i = 1; i < 700; i++)
+		assert_memory_equal(t.row[i], u.row[i], i * sizeof(float));
+	MUST(mm_pca_fit_until(&p, &f.m, &t, MM_NO_CLIP, 3, &cancel, &err));
+	mm_pca_fini(&p);
+	mm_tri_fini(&u);
+	mm_tri_fini(&t);
+	fake_free(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_full_rank_keeps_distances),
 		cmocka_unit_test(test_place),
 		cmocka_unit_test(test_large),
