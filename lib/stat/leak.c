@@ -19,7 +19,8 @@ double mm_leak_inflation(const double *llr, size_t k, struct mm_err *err)
 	double *v = mm_calloc(k + PRIOR_MODELS, sizeof(*v), err);
 	if (!v)
 		return -1;
-	memcpy(v, llr, k * sizeof(*v));
+	if (k)
+		memcpy(v, llr, k * sizeof(*v));
 	for (size_t i = 0; i < PRIOR_MODELS; i++) /* quantiles of an exponential distribution */
 		v[k + i] = -INFLATION_MIN * log(1 - ((double)i + 0.5) / PRIOR_MODELS);
 	qsort(v, k + PRIOR_MODELS, sizeof(*v), mm_cmp_double);
