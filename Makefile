@@ -53,7 +53,7 @@ archives    = $(filter %.a %.o,$(LINK_$(1)))
 PROGRAMS  := $(OUT)/modelmapd $(OUT)/modelmap-score $(OUT)/modelmap
 BIN       := $(BUILD)/bin
 
-.PHONY: all demo check ci deps deps-test test e2e lint format fuzz fuzz-run bench bench-accuracy power install uninstall clean distclean help man
+.PHONY: web all demo check ci deps deps-test test e2e lint format fuzz fuzz-run bench bench-accuracy power install uninstall clean distclean help man
 all: $(PROGRAMS) ## build the three programs
 	@mkdir -p $(BIN) && for p in $(PROGRAMS); do ln -sfn "../$${p#$(BUILD)/}" "$(BIN)/$${p##*/}"; done
 
@@ -163,9 +163,13 @@ $(eval $(call one_test,tests/bench/stat/power_leak.c))
 power: $(OUT)/tests/bench/stat/power_leak ## how small a leak is found: planted ones in simulated worlds
 	@$< $(ARGS)
 
+# ---- the page for a browser: needs node and npm, everything else does not ----
+web: ## build the page that the daemon serves over HTTP (WEB=0: not; skipped with a line where node is missing)
+	@WEB=$(WEB) scripts/web.sh $(BUILD)/web || [ $$? = 77 ]
+
 # ---- install ----
-install: all ## install programs, unit, config, man pages, completion (DESTDIR=, PREFIX=)
-	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) OUT=$(OUT) scripts/install.sh
+install: all web ## install programs, unit, config, man pages, completion, page (DESTDIR=, PREFIX=, WEB=0)
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) OUT=$(OUT) WEBOUT=$(if $(filter 0,$(WEB)),,$(BUILD)/web) scripts/install.sh
 uninstall: ## remove what install put there (an edited configuration and the state stay)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install.sh uninstall
 

@@ -215,7 +215,8 @@ int mm_check_replay(struct mm_daemon *d, struct mm_err *err)
 	struct mm_fdr_row *f = mm_calloc(c->n + 1, sizeof(*f), err);
 	if (!f)
 		return -1;
-	qsort(c->row, c->n, sizeof(*c->row), cmp_seq);
+	if (c->n)
+		qsort(c->row, c->n, sizeof(*c->row), cmp_seq);
 	index_rows(c);
 	for (size_t i = 0; i < c->n; i++)
 		f[i].p = c->row[i]->p;

@@ -35,6 +35,7 @@ struct mm_config {
 	} curve;
 	struct {
 		char *listen;	  /* "127.0.0.1:8077"; NULL: no HTTP */
+		char *page;	  /* directory of the page; NULL: the installed one, if there is one */
 		char *token_file; /* file with the bearer token; NULL: none is asked for, which only loopback allows */
 	} http;
 	struct {

@@ -20,8 +20,9 @@ const struct mm_key_section mm_sections[] = {
 	{ "map", "How the map is made." },
 	{ "alerts", "What is told, and to whom." },
 	{ "curve", "Keys for tcp:// endpoints; without them nothing is offered over a network." },
-	{ "http",
-		"Questions over HTTP: JSON, live events and metrics for Prometheus. Nothing can be changed that way." },
+	{ "http", "The map in a browser, and over HTTP: JSON, live events, metrics for Prometheus. Nothing can be "
+		  "changed "
+		  "that way." },
 };
 const size_t mm_n_sections = MM_COUNT(mm_sections);
 
@@ -115,6 +116,9 @@ const struct mm_key_row mm_keys[] = {
 	{ "http", "listen", MM_K_STRING, MM_K_RESTART | MM_K_EMPTY, AT(http.listen), 0, 0, "", NULL,
 		"Where to listen, such as 127.0.0.1:8077 or [::1]:8077; everybody on this machine may ask there. "
 		"Empty: nowhere." },
+	{ "http", "page", MM_K_PATH, MM_K_RESTART | MM_K_EMPTY, AT(http.page), 0, 0, "", NULL,
+		"Directory with the page for a browser. Empty: the one that was installed with the program, if it "
+		"was." },
 	{ "http", "token_file", MM_K_PATH, MM_K_RESTART | MM_K_EMPTY, AT(http.token_file), 0, 0, "", NULL,
 		"File with a token of 16 to 256 characters, readable by the daemon only, that every request must bear "
 		"(Authorization: Bearer TOKEN). Other addresses than those of this machine itself need one. HTTP is "

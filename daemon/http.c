@@ -3,6 +3,7 @@
  *   GET /api/v1/COMMAND?...  the body that `modelmap --json` prints; export: the bytes themselves
  *   GET /api/v1/events       server-sent events (http_stream.c)
  *   GET /metrics             for Prometheus (http_metrics.c)
+ *   GET /                    the page for a browser (http_page.c), or else a list of what there is
  *
  * libmicrohttpd has no thread here: its epoll descriptor is a source of our loop, its time-outs a timer. A request
  * whose command is computed elsewhere is suspended and goes on when ctl's mm_ctl_finish brings its answer.
@@ -187,6 +188,17 @@ static void on_log(void *cls, const char *fmt, va_list ap)
 	mm_log(MM_LOG_DEBUG, "http: %s", text); /* mostly about clients that went away */
 }
 
+/* The page is no reason not to answer, unless one was asked for. */
+static int load_page(struct mm_http *h, struct mm_err *err)
+{
+	char *dir = h->d->cfg.http.page ? mm_strdup(h->d->cfg.http.page, err) : mm_http_page_installed(err);
+	h->page = dir ? mm_http_page_load(dir, err) : NULL;
+	mm_free(dir);
+	if (h->d->cfg.http.page && !h->page)
+		return mm_wrap(err, "page");
+	return 0;
+}
+
 static int start_mhd(struct mm_http *h, struct mm_err *err)
 {
 	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
@@ -237,8 +249,8 @@ int mm_http_start(struct mm_daemon *d, struct mm_err *err)
 		mm_fail(err, MM_EINVAL, "%s is not loopback and needs http.token_file", d->cfg.http.listen);
 		goto bad;
 	}
-	if ((d->cfg.http.token_file && read_token(h, d->cfg.http.token_file, err)) || open_socket(h, &a, err) ||
-		start_mhd(h, err) || add_sources(h, err))
+	if ((d->cfg.http.token_file && read_token(h, d->cfg.http.token_file, err)) || load_page(h, err) ||
+		open_socket(h, &a, err) || start_mhd(h, err) || add_sources(h, err))
 		goto bad;
 	mm_http_addr_url(&a, d->http_url, sizeof d->http_url);
 	d->http_finish = mm_http_finish;
@@ -268,6 +280,7 @@ void mm_http_stop(struct mm_daemon *d)
 		MHD_run(h->mhd); /* the answers, as far as they can be sent at once */
 		MHD_stop_daemon(h->mhd);
 	}
+	mm_http_page_free(h->page);
 	sd_event_source_disable_unref(h->io);
 	sd_event_source_disable_unref(h->beat);
 	sd_event_source_disable_unref(h->second);

@@ -19,8 +19,6 @@
 static const struct {
 	const char *name, *value;
 } headers[] = {
-	{ "Content-Security-Policy",
-		"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'" },
 	{ "X-Content-Type-Options", "nosniff" },
 	{ "X-Frame-Options", "DENY" },
 	{ "Referrer-Policy", "no-referrer" },
@@ -29,11 +27,19 @@ static const struct {
 	{ "Cache-Control", "no-store" },
 };
 
+/* The page may load what lies beside it and ask where it came from, and nothing else. */
+static const char page_policy[] =
+	"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+static const char answer_policy[] = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
 enum MHD_Result mm_http_send(struct mm_http_req *q, unsigned status, const char *type, struct MHD_Response *r)
 {
 	if (!r)
 		return MHD_NO; /* no memory: the connection ends */
-	bool ok = MHD_add_response_header(r, "Content-Type", type) == MHD_YES;
+	bool html = !strncmp(type, "text/html", 9);
+	bool ok = MHD_add_response_header(r, "Content-Type", type) == MHD_YES &&
+		  MHD_add_response_header(r, "Content-Security-Policy", html ? page_policy : answer_policy) == MHD_YES;
 	for (size_t i = 0; ok && i < MM_COUNT(headers); i++)
 		ok = MHD_add_response_header(r, headers[i].name, headers[i].value) == MHD_YES;
 	if (ok && status == MHD_HTTP_UNAUTHORIZED)
@@ -184,9 +190,10 @@ void mm_http_finish(struct mm_daemon *d, uint64_t token, struct mm_reply *reply,
 static const char *bulk_type(const json_t *body)
 {
 	const char *what = json_string_value(json_object_get(body, "what"));
-	return what && !strcmp(what, "names")	 ? "text/plain; charset=utf-8"
-	       : what && !strcmp(what, "coords") ? "text/csv; charset=utf-8"
-						 : "application/octet-stream";
+	return !what ? "application/jsonl; charset=utf-8" /* texts_select: texts as the daemon reads them */
+	       : !strcmp(what, "names")	 ? "text/plain; charset=utf-8"
+	       : !strcmp(what, "coords") ? "text/csv; charset=utf-8"
+					 : "application/octet-stream";
 }
 
 static enum MHD_Result send_reply(struct mm_http_req *q)
@@ -305,6 +312,9 @@ enum MHD_Result mm_http_answer(struct mm_http_req *q)
 	if (!h->token[0] && (!host || !mm_http_host_is_local(host)))
 		return mm_http_refuse(q, MHD_HTTP_MISDIRECTED_REQUEST, MM_EDENIED,
 			"the Host header is not an address of this machine or localhost");
+	int file = mm_http_page_find(h->page, q->target, strcspn(q->target, "?"));
+	if (file >= 0)
+		return mm_http_page_send(q, file);
 	if (mm_http_parse(q->target, &ask, &status, &err))
 		return mm_http_send_error(q, status, &err);
 	enum MHD_Result rc = MHD_NO;

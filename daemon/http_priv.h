@@ -4,6 +4,7 @@
  *   http.c          libmicrohttpd in our loop; requests as they come
  *   http_answer.c   who may ask, commands, bytes that go back
  *   http_stream.c   server-sent events
+ *   http_page.c     the page for a browser
  *   http_metrics.c  what Prometheus reads
  */
 #ifndef MM_HTTP_PRIV_H
@@ -51,6 +52,7 @@ struct mm_http {
 	sd_event_source *io, *timer, *beat, *second;
 	char token[257]; /* "": none is asked for */
 	bool stopping;
+	struct mm_http_page *page; /* NULL: none */
 	uint64_t next_token;
 	struct mm_http_req *waiting;
 	size_t n_waiting, held; /* held: bytes of answers that are not sent yet */
@@ -79,6 +81,16 @@ enum MHD_Result mm_http_send_error(struct mm_http_req *q, unsigned status, const
 /* ---- http_stream.c ---- */
 enum MHD_Result mm_http_stream_open(struct mm_http_req *q, const json_t *args); /* boot and seq, or neither */
 void mm_http_stream_wake(struct mm_http *h, bool beat); /* beat: a sign of life, to find out who has gone */
+
+/* ---- http_page.c ---- */
+struct mm_http_page;
+struct mm_http_page *mm_http_page_load(const char *dir, struct mm_err *err) MM_MUST_CHECK;
+void mm_http_page_free(struct mm_http_page *p);
+/* PREFIX/share/modelmapd/web of the PREFIX that the program lies in; NULL: there is none. mm_free it. */
+char *mm_http_page_installed(struct mm_err *err);
+/* The file at this path ("/": index.html), -1: none. */
+int mm_http_page_find(const struct mm_http_page *p, const char *path, size_t len);
+enum MHD_Result mm_http_page_send(struct mm_http_req *q, int file);
 
 /* ---- http_metrics.c ---- */
 int mm_http_metrics(struct mm_http *h, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;

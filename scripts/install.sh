@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs and what belongs to them, or removes them again: install.sh [uninstall].
-# DESTDIR, PREFIX (default /usr/local), SYSCONFDIR (default /etc), OUT (the build folder), PYTHONDIR (where the Python
-# package goes; empty: nowhere). An edited configuration stays.
+# DESTDIR, PREFIX (default /usr/local), SYSCONFDIR (default /etc), OUT (the build folder), WEBOUT (the page's, if it was
+# built), PYTHONDIR (where the Python package goes; empty: nowhere). An edited configuration stays.
 set -eu
 cd "$(dirname "$0")/.."
 DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/usr/local} SYSCONFDIR=${SYSCONFDIR:-/etc}
@@ -71,6 +71,11 @@ if [ -n "$PYTHONDIR" ]; then
 	put 644 client/python/examples/map_and_ridge.py "$share/doc/modelmapd/examples/map_and_ridge.py"
 else
 	echo "note: no Python here, its package is not installed (PYTHONDIR=... says where)"
+fi
+if [ -f "${WEBOUT:-}/index.html" ]; then
+	rm -rf "$DESTDIR$share/modelmapd/web" # names of older files differ
+	put 644 "$WEBOUT/index.html" "$share/modelmapd/web/index.html"
+	for f in "$WEBOUT"/assets/*; do put 644 "$f" "$share/modelmapd/web/assets/${f##*/}"; done
 fi
 t=$(texts)
 if [ -n "$t" ]; then

@@ -97,6 +97,7 @@ def same(base, client, sock):
         ("scores", {"name": "qwen2-a"}),
         ("predict", {"name": "neox-a"}),
         ("predict", {"bench": "quiz", "folds": 2, "seed": 3}),
+        ("place", {"values": " ".join("%d:%d.5:1" % (i, -300 - 7 * i % 50) for i in range(8))}),
         ("queue", {"all": True}),
         ("alerts", {"all": True}),
         ("commands", {}),
@@ -117,8 +118,9 @@ def same(base, client, sock):
         if get(base, path, method="HEAD")[2]:
             fail("HEAD has a body")
         asked.add(cmd)
+    bulk = {c["name"] for c in ask(base, "/api/v1/commands")[1]["commands"] if c["bulk"] and c["access"] == "read"}
     status, d = ask(base, "/")
-    if set(p.split("/")[-1] for p in d["api"]) - asked != {"export", "events", "events_since"}:
+    if set(p.split("/")[-1] for p in d["api"]) - asked != bulk | {"events", "events_since"}:
         fail("a command that is not compared:", d["api"])
     # bulk: the bytes themselves
     for what, option in (("vectors", "--vectors"), ("names", "--names"), ("coords", "--coords")):
@@ -127,6 +129,9 @@ def same(base, client, sock):
         status, h, data = get(base, "/api/v1/export?what=" + what)
         if cli_out.returncode or status != 200 or data != open(name, "rb").read():
             fail("export", what, status, h)
+    status, h, data = get(base, "/api/v1/texts_select?n=5&seed=1")
+    if status != 200 or len([json.loads(l)["text"] for l in data.decode().splitlines()]) != 5:
+        fail("texts_select", status, h, data[:200])
     if m:
         status, h, data = get(base, "/api/v1/export?what=vectors")
         v = m.vectors()

@@ -46,6 +46,13 @@ else
 	echo "note: no systemd-analyze here, the unit is not verified"
 fi
 find "$tmp/own/lib" -path '*/dist-packages/modelmap/py.typed' | grep -q . || fail "the Python package"
+mkdir -p "$tmp/page/assets"
+echo page >"$tmp/page/index.html"
+echo script >"$tmp/page/assets/a.js"
+mkdir -p "$tmp/web/usr/share/modelmapd/web/assets"
+echo old >"$tmp/web/usr/share/modelmapd/web/assets/old.js"
+WEBOUT=$tmp/page inst "$tmp/web" /usr >/dev/null
+[ "$(cd "$tmp/web/usr/share/modelmapd/web" && find . -type f | sort | tr '\n' ' ')" = "./assets/a.js ./index.html " ] || fail "the page"
 PYTHONDIR="" inst "$tmp/nopy" /usr >/dev/null
 [ ! -e "$tmp/nopy/usr/lib/python3" ] || fail "PYTHONDIR= installs the Python package"
 mv "$tmp/own" "$tmp/moved"
