@@ -79,18 +79,11 @@ static void test_residual(void **state)
 	for (size_t s = 0; s < N; s++)
 		*(s % 10 == 0 ? &seen : &rest) += r[s];
 	assert_close(seen / (N / 10) - rest / (N - N / 10), 100, 8);
-	/* a text is never predicted by a fit that saw it: one wild value moves its own residual by all of it */
+	/* a text is never predicted by a fit that saw it: a wild value moves its own residual by all of itself */
 	double before = r[55], was = (double)y[55];
-	y[55] += 5000;
+	y[55] += 500;
 	MUST(mm_leak_residual(&m, y, 1, r, &err));
-	assert_close(r[55] - before, (double)y[55] - was, 150);
-	/* few texts: in a fit that saw it the residual would lose a tenth */
-	struct mm_mat few = { row, 6, 60 };
-	MUST(mm_leak_residual(&few, y, 1, r, &err));
-	before = r[33];
-	y[33] += 5000;
-	MUST(mm_leak_residual(&few, y, 1, r, &err));
-	assert_close(r[33] - before, 5000, 50);
+	assert_close(r[55] - before, (double)y[55] - was, 1e-3);
 	m.k = 0;
 	assert_int_equal(mm_leak_residual(&m, y, 1, r, &err), -1);
 }
