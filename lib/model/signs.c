@@ -11,6 +11,9 @@
 #include <string.h>
 
 #define MIN_K 0.2
+/* Tokens for each different one: with fewer the frequencies know the texts by heart, by (kinds - 1) / 2 tokens nats a
+ * token, and honest models would look bad beside them. Then there is no unigram model: all 0. */
+#define EACH_MIN 5
 
 /* v[want] as if sorted, smaller ones before it: quickselect with the middle as pivot. */
 static void select_least(double *v, size_t n, size_t want)
@@ -56,17 +59,18 @@ double mm_sign_mink(double *logprob, size_t n)
 
 int mm_sign_unigram(const struct mm_score_seq *s, size_t n_seq, size_t n_vocab, float *out, struct mm_err *err)
 {
-	uint64_t all = 0;
+	uint64_t all = 0, kinds = 0;
 	uint32_t *count = mm_calloc(n_vocab, sizeof(*count), err);
 	if (!count)
 		return -1;
 	for (size_t i = 0; i < n_seq; i++)
 		for (size_t t = s[i].from; t < s[i].n; t++)
 			if (s[i].id[t] < n_vocab) {
+				kinds += !count[s[i].id[t]];
 				count[s[i].id[t]]++;
 				all++;
 			}
-	for (size_t i = 0; i < n_seq; i++) {
+	for (size_t i = 0; i < n_seq && all >= EACH_MIN * kinds; i++) {
 		double sum = 0;
 		for (size_t t = s[i].from; t < s[i].n; t++)
 			if (s[i].id[t] < n_vocab)

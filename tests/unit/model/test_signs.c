@@ -40,13 +40,16 @@ static void test_unigram(void **state)
 {
 	(void)state;
 	struct mm_err err;
-	static const uint32_t a[] = { 9, 1, 1, 2 }, b[] = { 9, 1 };
-	struct mm_score_seq s[] = { { a, 4, 1, 2 }, { b, 2, 1, 0 } }; /* the first token is not scored */
+	static const uint32_t a[] = { 9, 1, 1, 1, 1, 1, 1, 2 }, b[] = { 9, 1, 2, 1 };
+	struct mm_score_seq s[] = { { a, 8, 1, 2 }, { b, 4, 1, 0 } }; /* the first token is not scored */
 	float out[3] = { 0, 0, 0 };
 	assert_int_equal(mm_sign_unigram(s, 2, 10, out, &err), 0);
-	assert_true(fabs((double)out[2] - (2 * log(0.75) + log(0.25))) < 1e-6);
-	assert_true(fabs((double)out[0] - log(0.75)) < 1e-6);
+	assert_true(fabs((double)out[2] - (6 * log(0.8) + log(0.2))) < 1e-6);
+	assert_true(fabs((double)out[0] - (2 * log(0.8) + log(0.2))) < 1e-6);
 	assert_true(out[1] == 0);
+	memset(out, 0, sizeof(out)); /* four tokens of two kinds: no model of anything */
+	assert_int_equal(mm_sign_unigram(s + 1, 1, 10, out, &err), 0);
+	assert_true(out[0] == 0);
 }
 
 static void claim(const char *readme, const char *want)
