@@ -53,14 +53,14 @@ static uint64_t head_elems(const struct mm_model *m)
 /* Bytes of the packed matrices of a layer and of the stage in which they are put together. */
 static void layer_bytes(struct mm_model *m)
 {
-	uint64_t elems = 0, largest = head_elems(m);
+	uint64_t elems = 0, largest = 0;
 	for (size_t l = 0; l < m->hp.n_layer; l++) {
 		uint64_t n = layer_elems(m, l, &largest);
 		elems = MM_MAX(elems, n);
 	}
 	m->n_layer_byte = MM_MAX(elems * elem_bytes(m), head_elems(m) * mm_dtypes[mm_head_type(m)].bytes);
 	/* gate and up are put together; bf16 is staged as it is */
-	m->n_stage_byte = 2 * largest * (!strcmp(m->dtype, "bf16") ? 2 : 4);
+	m->n_stage_byte = MM_MAX(2 * largest, head_elems(m)) * (!strcmp(m->dtype, "bf16") ? 2 : 4);
 }
 
 static uint64_t resident_now(void)
