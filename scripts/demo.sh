@@ -38,6 +38,12 @@ events: ipc://$work/events
 score: { compute: f32, order: oldest, priority: normal }
 EOF
 
+if [ -n "${DEMO_KEEP:-}" ]; then # a page to look at, where it can be built
+	page=${bin%/bin}/web
+	scripts/web.sh "$page" || page=""
+	echo "http: { listen: 127.0.0.1:${DEMO_PORT:-0}, page: \"$page\" }" >>"$work/modelmapd.yaml"
+fi
+
 title "A daemon for this demonstration (everything in $work, removed at the end)"
 "$bin/modelmapd" --config "$work/modelmapd.yaml" --foreground 2>"$work/daemon.log" &
 daemon_pid=$!
@@ -85,7 +91,9 @@ mm alerts
 mm refit >/dev/null
 
 if [ -n "${DEMO_KEEP:-}" ]; then
-	title "The daemon keeps running. In another terminal:"
+	title "The daemon keeps running. The map in a browser:"
+	echo "  $(mm --json status | sed -n 's/.*"http":"\([^"]*\)".*/\1/p')"
+	echo "or in another terminal:"
 	echo "  export MODELMAP_SOCKET=ipc://$work/control PATH=$bin:\$PATH"
 	echo "  modelmap watch      # and copy checkpoints into $work/models"
 	echo "Ctrl-C ends it."

@@ -233,6 +233,8 @@ function choice(id: string, words: readonly string[], get: () => string, set: (v
 const reload = (): void => void readMap().catch((e: Error) => say(e.message, true));
 const refit = (): void => void readMap().then(() => scatter?.fit(), (e: Error) => say(e.message, true));
 
+const filtered = async (): Promise<void> => undefined; // what is drawn anew when `soon` has come
+
 function bindControls(): void {
 	choice("method", [], () => view.m, (v) => (view.m = v), refit);
 	choice("dim", [], () => String(view.d), (v) => {
@@ -247,7 +249,8 @@ function bindControls(): void {
 	q.value = view.q;
 	q.oninput = () => {
 		view.q = q.value;
-		draw();
+		if (models.size > 5000) soon(filtered, 150);
+		else draw();
 	};
 	$("fit").onclick = () => scatter?.fit();
 	$("lasso").onclick = () => $("lasso").setAttribute("aria-pressed", String($("lasso").getAttribute("aria-pressed") !== "true"));
@@ -377,6 +380,20 @@ window.addEventListener("hashchange", () => {
 	reload();
 	drawPanel();
 });
-// For tests and for the curious: where things are on the screen.
-Object.assign(window, { modelmap: { place, point: (n: string) => points.get(n), shown: () => shown, view: () => view, moving: () => scatter?.moving ?? false, pixel: (x: number, y: number) => scatter?.pixel(x, y) } });
+/** Milliseconds of ours for a frame (points and what lies over them), a pick, a new filter; means of n. */
+function cost(n: number): Record<string, number> {
+	const mean = (f: (i: number) => void): number => {
+		const t = performance.now();
+		for (let i = 0; i < n; i++) f(i);
+		return (performance.now() - t) / n;
+	};
+	return {
+		frame: mean(() => (scatter?.drawNow(), drawOver())),
+		pick: mean((i) => scatter?.pick(10 + i * 20, 10 + i * 15)),
+		draw: mean(draw),
+	};
+}
+
+// For tests and for the curious: where things are on the screen, and what it costs.
+Object.assign(window, { modelmap: { cost, place, point: (n: string) => points.get(n), shown: () => shown, view: () => view, moving: () => scatter?.moving ?? false, pixel: (x: number, y: number) => scatter?.pixel(x, y) } });
 void start();
