@@ -132,6 +132,7 @@ mm cancel neox-a 2>/dev/null && fail "cancel of what has no job"
 mm rescore qwen2-a-shakespeare >/dev/null || fail "rescore"
 mm watch --until-idle --timeout 120s >/dev/null || fail "watch after rescore"
 is qwen2-a-shakespeare scored || fail "it is not scored again"
+until_true 60 "no refit of its own is under way" q "not d['refitting']" epochs
 before=$(mm --json epochs | python3 -c "import json,sys; print(json.load(sys.stdin)['epoch'])")
 mm refit >/dev/null || fail "refit"
 q "d['epoch']==$before+1" epochs || fail "no new epoch"
