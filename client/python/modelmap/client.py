@@ -4,12 +4,13 @@ in bits per byte (or nats per text where the key says so), times unix seconds, s
 from __future__ import annotations
 
 import ast
+import json
 import math
 import struct
 import sys
 from array import array as numbers
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AsyncIterator, Collection, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, AsyncIterator, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
 
 from .conn import Conn
 from .errors import Protocol
@@ -38,6 +39,8 @@ _EPOCHS = ("epoch", "made_at", "method", "models", "clip")
 _TREE = ("name", "kind", "base", "parent", "kl_bits_per_byte", "parent2", "alpha", "support")
 _CLUSTERS = ("name", "middle", "silhouette", "members")
 _LEGS = ("from", "to", "from_step", "to_step", "kl_bits_per_byte", "turn_degrees")
+_TEXTS = ("index", "weight", "domain", "text")
+_PLACE = ("name", "kl_bits_per_byte", "stderr_bits_per_byte", "interval_bits_per_byte")
 _COMMANDS = ("name", "access", "help")
 
 
@@ -300,6 +303,26 @@ class Client:
         if "predictions" in t.info:
             t.info["predictions"] = Table(t.info["predictions"], _FOR_ALL)
         return t
+
+    # ---- fewer texts ----
+
+    def texts_select(self, n: int, *, by: Optional[str] = None, seed: Optional[int] = None) -> Table:
+        """n texts that keep the distances, drawn by kl (default), length or uniform: index (in the whole set), weight, text,
+        domain. info["expected_error"] is the relative error to expect of a distance."""
+        args = {k: v for k, v in {"n": n, "by": by, "seed": seed}.items() if v is not None}
+        body, data = self._conn.bulk("texts_select", args)
+        body.pop("bulk", None)
+        try:
+            rows = [json.loads(line) for line in data.decode().splitlines()]
+        except ValueError as e:
+            raise Protocol("texts_select: %s" % e) from None
+        return Table(rows, _TEXTS, body)
+
+    def place(self, values: Iterable[Tuple[int, float, float]], *, texts: Optional[str] = None) -> Table:
+        """Where a model belongs that was scored on some texts only: values are (index of the text, log-likelihood in nats,
+        weight), ascending. Its neighbours; info["places"] has x, y, z in each layout; texts: hash of the whole set."""
+        text = " ".join("%d:%.9g:%.9g" % (i, v, w) for i, v, w in values)
+        return self._table("place", "neighbours", _PLACE, values=text, texts=texts)
 
     # ---- events ----
 

@@ -98,6 +98,19 @@ def test_scores_and_prediction(m):
     assert p["interval"][0] < p["prediction"] < p["interval"][1]
 
 
+def test_fewer_texts(m):
+    t = m.texts_select(8, seed=1)
+    assert len(t) == 8 and t.info["n"] == 8 and t.info["of"] == m.status()["texts"]["n"]
+    assert t.column("index") == sorted(set(t.column("index"))) and all(w > 0 for w in t.column("weight"))
+    v = m.vectors()
+    row = v.rows()[v.names.index("neox-a")]
+    found = m.place([(r["index"], row[r["index"]], r["weight"]) for r in t], texts=m.status()["texts"]["hash"])
+    assert found[0]["name"] == "neox-a" and found[0]["kl_bits_per_byte"] < 1e-6
+    assert {"pca"} <= set(found.info["places"])
+    with pytest.raises(modelmap.Refused):
+        m.place([(0, -1.0, 1.0), (0, -2.0, 1.0)])
+
+
 # ---- errors ----
 
 
