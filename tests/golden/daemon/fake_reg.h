@@ -11,7 +11,7 @@
 
 #include <ftw.h>
 
-static struct mm_model_entry *reg[256];
+static struct mm_model_entry *reg[1024];
 static size_t n_reg;
 static json_t *events;	 /* [{type, ...}] */
 static json_t *finished; /* bodies or errors of deferred requests */
@@ -75,6 +75,12 @@ void mm_ctl_finish(struct mm_daemon *d, uint64_t token, struct mm_reply *reply, 
 	(void)d;
 	json_t *o = err ? json_pack("{s:s}", "error", err->text) : reply->body ? reply->body : json_object();
 	json_object_set_new(o, "token", json_integer((json_int_t)token));
+	if (!err && reply->list_key) {
+		struct mm_buf b = { 0 };
+		mm_buf_printf(&b, "[%s]", reply->list.data ? (const char *)reply->list.data : "");
+		json_object_set_new(o, reply->list_key, json_loads((const char *)b.data, 0, NULL));
+		mm_buf_fini(&b);
+	}
 	json_array_append_new(finished, o);
 	mm_buf_fini(&finished_data);
 	finished_data = reply->data; /* the last one is kept */
@@ -110,6 +116,7 @@ static inline void rooms_start(struct mm_daemon *d)
 static inline void rooms_stop(struct mm_daemon *d)
 {
 	mm_worker_stop(d);
+	mm_slices_stop(d);
 	mm_map_stop(d);
 	mm_alerts_stop(d);
 	mm_scores_stop(d);

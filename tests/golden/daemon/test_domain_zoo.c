@@ -239,9 +239,69 @@ static void test_small(void **state)
 		}
 }
 
+/* A long map is written piece by piece and is the same as one written at once, also when the members change their order
+ * in the middle, and when the daemon stops before it is done nothing is left behind. */
+static void test_long_map(void **state)
+{
+	(void)state;
+	enum { K = 700 };
+	struct mm_daemon d;
+	struct mm_texts t = small_texts(4);
+	struct mm_rng r;
+	struct mm_err err;
+	struct mm_reply reply = { .fd = -1, .token = 5 };
+	mm_rng_init(&r, 1);
+	daemon_new(&d, &t);
+	d.cfg.map.layouts = MM_LAYOUTS_NONE;
+	d.cfg.map.refit_growth = 0;
+	rooms_start(&d);
+	for (size_t i = 0; i < K; i++) {
+		float v[4];
+		char name[32];
+		for (size_t s = 0; s < 4; s++)
+			v[s] = (float)(-100 + 10 * mm_rng_normal(&r));
+		snprintf(name, sizeof name, "model-%zu", i);
+		mm_map_scored(&d, model_add(name, v, 4));
+	}
+	settle_down(&d);
+	json_decref(ask(&d, mm_cmd_refit, NULL, NULL));
+	settle_down(&d);
+	struct mm_reply once = { .fd = -1 };
+	MUST(mm_cmd_map(&d, NULL, &once, &err));
+	assert_false(once.deferred);
+	json_t *pieces = ask_wait(&d, mm_cmd_map, NULL);
+	assert_int_equal(json_array_size(json_object_get(pieces, "points")), K);
+	assert_true(json_equal(json_object_get(pieces, "points"), json_object_get(once.body, "points")));
+	assert_true(json_equal(json_object_get(pieces, "clip"), json_object_get(once.body, "clip")));
+	json_decref(pieces);
+	json_decref(once.body);
+	/* a vector is replaced after the first piece: its model goes to the end, and everybody comes once */
+	size_t had = json_array_size(finished);
+	MUST(mm_cmd_map(&d, NULL, &reply, &err));
+	assert_true(reply.deferred && d.slices);
+	assert_true(sd_event_run(d.loop, 0) >= 0);
+	mm_map_scored(&d, reg[3]);
+	while (json_array_size(finished) == had)
+		assert_true(sd_event_run(d.loop, (uint64_t)-1) >= 0);
+	json_t *seen = json_object(), *p;
+	size_t i;
+	json_array_foreach (json_object_get(json_array_get(finished, had), "points"), i, p)
+		json_object_set_new(seen, str(p, "name"), json_true());
+	assert_int_equal(i, K);
+	assert_int_equal(json_object_size(seen), K);
+	json_decref(seen);
+	settle_down(&d);
+	reply = (struct mm_reply){ .fd = -1, .token = 6 };
+	MUST(mm_cmd_map(&d, NULL, &reply, &err));
+	rooms_stop(&d);
+	assert_null(d.slices);
+	d.texts = (struct mm_texts){ 0 };
+	daemon_free(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_near_dist), cmocka_unit_test(test_conditions),
-		cmocka_unit_test(test_cluster), cmocka_unit_test(test_small) };
+		cmocka_unit_test(test_cluster), cmocka_unit_test(test_small), cmocka_unit_test(test_long_map) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
