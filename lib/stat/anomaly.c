@@ -21,7 +21,7 @@ const struct mm_rule mm_rules[MM_RULE_COUNT] = {
 		"a step of a run near the unigram model is young, not diverged, unless a step before was better by "
 		"this" },
 	[MM_RULE_SAME_WEIGHTS] = { "tokenizer_mismatch, damaged", "same_weights", 0.98,
-		"share of sampled weights that are equal but for rounding", 0, 0, 1,
+		"share of sampled weights that are equal, but for rounding in another element type", 0, 0, 1,
 		"fine-tuning leaves 2 to 4 % of the weights where they were after rounding, interpolation up to 20 %" },
 	[MM_RULE_PART_SAME] = { "damaged", "part_same", 0.4, "share of sampled weights that are equal", 0, 0, 1,
 		"most of the weights must be the original's, or it is another model and not a damaged one" },
@@ -33,7 +33,7 @@ const struct mm_rule mm_rules[MM_RULE_COUNT] = {
 	[MM_RULE_HIDDEN_LOSS] = { "damaged", "hidden_loss", 0.25, "bits per byte, in every domain", 0.95, 2, 8,
 		"where the sampled weights are the same, adapters may have changed others: a loss beyond that of "
 		"training on something else" },
-	[MM_RULE_MISMATCH_LOSS] = { "tokenizer_mismatch", "loss", 0.25, "bits per byte, in every domain", 0, 0, 1,
+	[MM_RULE_MISMATCH_LOSS] = { "tokenizer_mismatch", "loss", 0.5, "bits per byte, in every domain", 0, 0, 1,
 		"a tokenizer that was only saved again, or grown, costs nothing; a wrong one costs bits" },
 	[MM_RULE_OVERFLOW_SAME] = { "overflow", "same_weights", 0.5, "share of sampled weights that are equal", 0, 0, 1,
 		"the conversion went right for most of the weights" },

@@ -13,13 +13,14 @@
 void mm_weight_match(const float *a, const float *b, size_t n, struct mm_weight_match *out)
 {
 	double sa = 0, sb = 0, aa = 0, bb = 0, ab = 0, change = 0;
-	size_t equal = 0;
+	size_t equal = 0, exact = 0;
 	for (size_t i = 0; i < n; i++)
 		bb += (double)b[i] * (double)b[i];
 	double size = n ? sqrt(bb / (double)n) : 0;
 	bb = 0;
 	for (size_t i = 0; i < n; i++) {
 		double x = (double)a[i], y = (double)b[i], diff = x - y;
+		exact += x == y;
 		/* a share of either side: a weight and its double are not equal, whoever is asked */
 		if (fabs(diff) <= ROUNDING * fmin(fabs(x), fabs(y)) + TINY * size)
 			equal++;
@@ -36,6 +37,7 @@ void mm_weight_match(const float *a, const float *b, size_t n, struct mm_weight_
 		return;
 	double va = aa - sa * sa / (double)n, vb = bb - sb * sb / (double)n;
 	out->equal = (double)equal / (double)n;
+	out->exact = (double)exact / (double)n;
 	out->change = n > equal && size > 0 ? sqrt(change / (double)(n - equal)) / size : 0;
 	out->corr = va > 0 && vb > 0 ? (ab - sa * sb / (double)n) / sqrt(va * vb) : 0;
 }

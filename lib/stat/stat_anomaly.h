@@ -60,6 +60,7 @@ double mm_rule_value(enum mm_rule_id id, double *healthy, size_t n);
 
 struct mm_weight_match {
 	double equal;  /* share of weights that are the same but for rounding to 16 bits */
+	double exact;  /* share of weights that are the same to the last bit */
 	double change; /* root mean square of the differences of the others, over that of b's sample */
 	double corr;   /* Pearson's, over all: independent trainings 0, fine-tunes 0.95 and more */
 };
