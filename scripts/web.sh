@@ -13,7 +13,7 @@ command -v node >/dev/null && command -v npm >/dev/null || skip "node and npm ar
 cd client/web
 if [ -f "$target/index.html" ] && [ -z "$(find src index.html package-lock.json vite.config.js tsconfig.json -newer "$target/index.html" -print -quit)" ]; then exit 0; fi
 if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-	npm ci --ignore-scripts >/tmp/modelmap-npm.$$ 2>&1 || {
+	timeout 600 npm ci --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 >/tmp/modelmap-npm.$$ 2>&1 || {
 		said=$(grep -m1 'npm error' /tmp/modelmap-npm.$$ || true)
 		rm -f /tmp/modelmap-npm.$$
 		skip "npm ci fails (no network?): $said"
