@@ -159,6 +159,7 @@ static int job(struct stream *s, struct mm_err *err)
 		.progress = tell,
 		.ctx = s };
 	struct mm_score_progress p = { .stage = "load" };
+	struct mm_model_opts mo = o->mo;
 	struct mm_tok *tok = NULL;
 	struct mm_model *m = NULL;
 	struct mm_hash full;
@@ -168,7 +169,8 @@ static int job(struct stream *s, struct mm_err *err)
 	if (mm_texts_load(&texts, o->texts, err) || !(probe = mm_probe(o->model, o->search, err)))
 		goto out;
 	p.total = texts.n;
-	if (tell(s, &p) || !(m = mm_model_open(o->model, &o->mo, err)) || !(tok = mm_tok_of(mm_model_ckpt(m), err)))
+	mo.fingerprint = true;
+	if (tell(s, &p) || !(m = mm_model_open(o->model, &mo, err)) || !(tok = mm_tok_of(mm_model_ckpt(m), err)))
 		goto out;
 	struct mm_model_info info;
 	mm_model_info(m, &info);

@@ -330,6 +330,7 @@ void mm_ckpt_close(struct mm_ckpt *ck)
 	json_decref(ck->config);
 	mm_free(ck->file);
 	mm_free(ck->tensor);
+	mm_free(ck->digest);
 	mm_free(ck->slot);
 	mm_arena_free(ck->arena);
 	mm_free(ck->path);

@@ -124,6 +124,9 @@ char *mm_claim_parse(const char *data, size_t len, struct mm_err *err);
 
 /* ---- fingerprint.c ---- */
 
+/* Keeps digests from now on; a pass that is through with a tensor says so with mm_ckpt_done, which also gives its pages
+ * back. */
+int mm_ckpt_digests_keep(struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
 /* Quick fingerprint of an open checkpoint: config, tokenizer, names and shapes, sampled blocks. */
 int mm_fingerprint_quick(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
 /* What to give mm_tok_open for this checkpoint: its directory, the run's above it (up to two levels, not above
@@ -146,6 +149,11 @@ struct mm_ckpt_file {
 	uint64_t data; /* where tensor data begin */
 };
 struct mm_lora;
+struct mm_digest { /* of all bytes of a tensor, made while a pass over the weights had them at hand */
+	struct mm_hash hash;
+	bool have;
+};
+
 struct mm_ckpt {
 	enum mm_container container;
 	unsigned flags;
@@ -161,6 +169,7 @@ struct mm_ckpt {
 	struct mm_arena *arena; /* names */
 	struct mm_gguf *gguf;
 	struct mm_lora *lora;
+	struct mm_digest *digest; /* [n_tensor]; NULL: none are kept */
 };
 
 /* ckpt.c */

@@ -1,6 +1,7 @@
 /* fingerprint.c - what makes two checkpoints the same model.
  *
  *	full  = H( config | tokenizer | for every tensor, by name: name, dtype, shape, H(all bytes) )
+ *	        H(all bytes) is kept when a pass over the weights had them at hand: nothing is read twice for it
  *	quick = H( config | tokenizer | for every tensor, by name: name, dtype, shape, sampled blocks )
  *
  * Names are sorted and bytes belong to tensors, so that other shards, another order in the file or another header give
@@ -272,6 +273,45 @@ static int put_range(struct mm_hasher *h, const struct mm_ckpt *ck, const struct
 	return 0;
 }
 
+/* NULL: none is kept of this tensor */
+static struct mm_digest *kept_of(const struct mm_ckpt *ck, const struct mm_tensor *t)
+{
+	return ck->digest && t >= ck->tensor && t < ck->tensor + ck->n_tensor ? &ck->digest[t - ck->tensor] : NULL;
+}
+
+/* H(all bytes) */
+static int digest(
+	const struct mm_ckpt *ck, const struct mm_tensor *t, uint8_t *buf, struct mm_hash *out, struct mm_err *err)
+{
+	const struct mm_digest *kept = kept_of(ck, t);
+	if (kept && kept->have) {
+		*out = kept->hash;
+		return 0;
+	}
+	struct mm_hasher *h = mm_hasher_new(err);
+	int rc = h ? put_range(h, ck, t, 0, t->n_byte, buf, err) : -1;
+	if (rc == 0)
+		*out = mm_hasher_get(h);
+	mm_hasher_free(h);
+	return rc;
+}
+
+int mm_ckpt_digests_keep(struct mm_ckpt *ck, struct mm_err *err)
+{
+	if (!ck->digest && ck->n_tensor)
+		ck->digest = mm_calloc(ck->n_tensor, sizeof(*ck->digest), err);
+	return ck->digest || !ck->n_tensor ? 0 : -1;
+}
+
+void mm_ckpt_done(const struct mm_ckpt *ck, const struct mm_tensor *t)
+{
+	struct mm_digest *d = kept_of(ck, t);
+	struct mm_err none = { 0 };
+	if (d && !d->have && t->data && digest(ck, t, NULL, &d->hash, &none) == 0)
+		d->have = true; /* else it is read when the fingerprint is asked for, and the error told then */
+	mm_ckpt_drop(ck, t);
+}
+
 static int put_tensors(struct mm_hasher *h, const struct mm_ckpt *ck, bool full, struct mm_err *err)
 {
 	const struct mm_tensor **order = sorted(ck, err);
@@ -280,13 +320,19 @@ static int put_tensors(struct mm_hasher *h, const struct mm_ckpt *ck, bool full,
 	int rc = order && buf ? 0 : -1;
 	for (size_t i = 0; !rc && i < ck->n_tensor; i++) {
 		const struct mm_tensor *t = order[i];
-		uint64_t len = full ? t->n_byte : MM_MIN(t->n_byte, (uint64_t)MM_SAMPLE_BYTES);
+		uint64_t len = MM_MIN(t->n_byte, (uint64_t)MM_SAMPLE_BYTES);
 		unsigned n = t->n_byte > len ? n_sample : 1;
 		put_shape(h, t);
+		if (full) {
+			struct mm_hash bytes;
+			rc = digest(ck, t, buf, &bytes, err);
+			if (!rc)
+				mm_hasher_put(h, &bytes, sizeof(bytes));
+			mm_ckpt_drop(ck, t);
+			continue;
+		}
 		for (unsigned k = 0; !rc && k < n; k++)
 			rc = put_range(h, ck, t, n > 1 ? mm_sample_at(t->n_byte, len, k, n) : 0, len, buf, err);
-		if (full)
-			mm_ckpt_drop(ck, t);
 	}
 	mm_free(order);
 	mm_free(buf);
@@ -300,7 +346,7 @@ static int fingerprint(const struct mm_ckpt *ck, bool full, struct mm_hash *out,
 	struct mm_hasher *h = mm_hasher_new(err);
 	if (!h)
 		return -1;
-	mm_hasher_str(h, full ? "full 1" : "quick 1");
+	mm_hasher_str(h, full ? "full 2" : "quick 1");
 	if (put_json(h, ck->config, gguf, err) || (ck->lora && put_json(h, ck->lora->config, false, err)))
 		goto out;
 	mm_hasher_str(h, "tokenizer");

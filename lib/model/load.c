@@ -151,6 +151,7 @@ int mm_w_vec(const struct mm_model *m, size_t l, enum mm_slot slot, float **out,
 			mm_free(p);
 			return -1;
 		}
+	mm_ckpt_done(m->ck, t);
 	*out = p;
 	return 0;
 }
@@ -181,7 +182,7 @@ static int embedding_check(const struct mm_model *m, struct mm_err *err)
 			read = 0;
 		}
 	}
-	mm_ckpt_drop(m->ck, t);
+	mm_ckpt_done(m->ck, t);
 	mm_free(buf);
 	return rc;
 }
@@ -357,7 +358,8 @@ struct mm_model *mm_model_open(const char *path, const struct mm_model_opts *opt
 	m->opts = opts ? *opts : (struct mm_model_opts){ .compute = MM_COMPUTE_AUTO };
 	mm_threads_set(m->opts.threads);
 	m->ck = mm_ckpt_open(path, m->opts.search_dir, err);
-	if (!m->ck || resolve(m->ck, &m->hp, &m->bind, &m->fam, m->arch, err))
+	if (!m->ck || (m->opts.fingerprint && mm_ckpt_digests_keep(m->ck, err)) ||
+		resolve(m->ck, &m->hp, &m->bind, &m->fam, m->arch, err))
 		goto fail;
 	m->gguf = mm_ckpt_container(m->ck) == MM_CONTAINER_GGUF;
 	const json_t *cfg = mm_ckpt_config(m->ck);

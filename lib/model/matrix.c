@@ -141,7 +141,7 @@ struct mm_lin *mm_w_lin_map(const struct mm_model *m, size_t l, const enum mm_sl
 			return NULL;
 		row += mm_w_rows(m, l, w[i]);
 		if (l != MM_GLOBAL)
-			mm_ckpt_drop(m->ck, mm_w_get_of(m, l, w[i], e));
+			mm_ckpt_done(m->ck, mm_w_get_of(m, l, w[i], e));
 	}
 	if (has_bias && (!(bs = mm_calloc(n_out, sizeof(float), err)) || bias_read(&b, w, bias, bs, err) ||
 				bias_map(&b, n_out, &bs, err)))
@@ -183,6 +183,6 @@ struct mm_lin *mm_w_lin_part(
 	if (!mm_mul(n, cols, &bytes) || !mm_mul(bytes, b.half ? 2 : 4, &bytes) ||
 		!(b.at = mm_stage_get(m, bytes, err)) || rows_read(&b, slot, raw, row0, n, b.at, err))
 		return NULL;
-	mm_ckpt_drop(m->ck, mm_w_get(m, MM_GLOBAL, slot));
+	mm_ckpt_done(m->ck, mm_w_get(m, MM_GLOBAL, slot));
 	return mm_lin_new_of(n, cols, b.half ? MM_BF16 : MM_F32, b.at, bias, mm_head_type(m), err);
 }

@@ -48,6 +48,8 @@ const char *mm_ckpt_file(const struct mm_ckpt *ck, size_t i); /* name relative t
 uint64_t mm_ckpt_bytes(const struct mm_ckpt *ck);	      /* of all weight files */
 /* Tells the kernel that the pages of this tensor are not needed any more (layer streaming). */
 void mm_ckpt_drop(const struct mm_ckpt *ck, const struct mm_tensor *t);
+/* The same, and the tensor's digest is kept for the fingerprint where one will be asked for. */
+void mm_ckpt_done(const struct mm_ckpt *ck, const struct mm_tensor *t);
 /* Tells it that they will be needed soon: read ahead. */
 void mm_ckpt_willneed(const struct mm_ckpt *ck, const struct mm_tensor *t);
 /* GGUF only (else NULL): typed access to one metadata value, also the long arrays (tokenizer). */
@@ -105,6 +107,7 @@ struct mm_model_opts {
 	unsigned threads;	/* 0: all cores */
 	uint64_t memory;	/* bound on the resident set in bytes; 0: none */
 	const char *search_dir; /* where an adapter's base model may be looked for; NULL: none */
+	bool fingerprint; /* mm_fingerprint_ckpt will be asked for: weights are hashed when they are read anyway */
 };
 struct mm_model *mm_model_open(const char *path, const struct mm_model_opts *opts, struct mm_err *err) MM_MUST_CHECK;
 void mm_model_close(struct mm_model *m);
@@ -186,7 +189,8 @@ json_t *mm_probe(const char *path, const char *search_dir, struct mm_err *err) M
 /* Full fingerprint: canonical config, tokenizer, every weight by name (see fingerprint.c for what is in it). */
 int mm_fingerprint_full(
 	const char *path, const char *search_dir, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
-/* The same of an open checkpoint, through its mapping. */
+/* The same of an open checkpoint, through its mapping; tensors that a model opened with opts.fingerprint has read are
+ * not read again. */
 int mm_fingerprint_ckpt(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;
 /* Of the config alone, without what only says who wrote it. */
 int mm_fingerprint_config(const struct mm_ckpt *ck, struct mm_hash *out, struct mm_err *err) MM_MUST_CHECK;

@@ -177,7 +177,7 @@ static void layer_pages(
 /* What was packed is not needed in the mapping any more. */
 void mm_layer_drop_pages(const struct mm_model *m, size_t l)
 {
-	layer_pages(m, l, mm_ckpt_drop);
+	layer_pages(m, l, mm_ckpt_done);
 }
 
 /* The layer is packed, used by the whole batch, and emptied; while it is used the kernel reads the next one. */
