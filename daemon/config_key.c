@@ -53,6 +53,10 @@ const char *mm_key_type_help(const struct mm_key_row *k)
 static void put_number(struct mm_buf *b, double v)
 {
 	char text[40];
+	if (fabs(v) < 1e15 && v == floor(v)) {
+		mm_buf_printf(b, "%.0f", v);
+		return;
+	}
 	for (int digits = 1; digits <= 17; digits++) {
 		snprintf(text, sizeof text, "%.*g", digits, v);
 		if (strtod(text, NULL) == v)

@@ -75,8 +75,8 @@ const struct mm_key_row mm_keys[] = {
 	{ "score", "order", MM_K_ENUM, 0, AT(score.order), 0, 0, "newest", orders,
 		"Which checkpoint is scored first." },
 	{ "score", "priority", MM_K_ENUM, 0, AT(score.priority), 0, 0, "idle", priorities,
-		"idle: scorers take what nobody else wants of the processors, which on a busy machine may be nothing; "
-		"normal: they take their share." },
+		"idle: scorers and the daemon's own long computations take what nobody else wants of the processors, "
+		"which on a busy machine may be nothing; normal: they take their share." },
 	{ "score", "retries", MM_K_UINT, 0, AT(score.retries), 0, 100, "5", NULL,
 		"How often a job is run again whose cause of failure may pass (killed, out of memory)." },
 	{ "score", "backoff", MM_K_DURATION, 0, AT(score.backoff), 0, 86400, "10s", NULL,

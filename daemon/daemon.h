@@ -216,8 +216,8 @@ void mm_slices_stop(struct mm_daemon *d);
 /* ---- worker.c: long computations off the loop ---- */
 int mm_worker_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_worker_stop(struct mm_daemon *d); /* waits for what runs, calls done with cancelled = true */
-/* run(ctx) on a thread of its own at idle priority; then done(d, ctx, cancelled) on the loop. run must not touch struct
- * mm_daemon and looks at *cancel now and then (set when the daemon stops). */
+/* run(ctx) on a thread of its own at the priority of scorers (score.priority); then done(d, ctx, cancelled) on the
+ * loop. run must not touch struct mm_daemon and looks at *cancel now and then (set when the daemon stops). */
 struct mm_work {
 	void (*run)(void *ctx, const _Atomic bool *cancel);
 	void (*done)(struct mm_daemon *d, void *ctx, bool cancelled);

@@ -1,5 +1,6 @@
-/* worker.c - long computations off the loop: one thread for each piece of work, at idle priority, so that queries never
- * wait for a refit. The result comes back through an eventfd and `done` runs on the loop thread. */
+/* worker.c - long computations off the loop: one thread for each piece of work, at idle priority (unless score.priority
+ * says otherwise), so that queries never wait for a refit. The result comes back through an eventfd and `done` runs on
+ * the loop thread. */
 #include "daemon/daemon.h"
 
 #include <errno.h>
@@ -14,7 +15,8 @@ struct piece {
 	struct mm_work work;
 	pthread_t thread;
 	struct mm_worker *worker;
-	struct piece *next;   /* in `live` */
+	struct piece *next; /* in `live` */
+	bool idle;
 	atomic_bool finished; /* set by the thread as its last step but the eventfd */
 };
 
@@ -30,7 +32,8 @@ static void *piece_main(void *arg)
 	struct piece *p = arg;
 	struct sched_param none = { 0 };
 	uint64_t one = 1;
-	pthread_setschedparam(pthread_self(), SCHED_IDLE, &none); /* best effort */
+	if (p->idle)
+		pthread_setschedparam(pthread_self(), SCHED_IDLE, &none); /* best effort */
 	p->work.run(p->work.ctx, &p->worker->cancel);
 	atomic_store(&p->finished, true);
 	/* An eventfd write fails only when the counter is full, and then the loop has been woken already. */
@@ -109,6 +112,7 @@ int mm_worker_submit(struct mm_daemon *d, const struct mm_work *work, struct mm_
 		return -1;
 	p->work = *work;
 	p->worker = w;
+	p->idle = d->cfg.score.priority == MM_PRIORITY_IDLE;
 	/* Signals belong to the loop thread's signalfd: the new thread inherits a full mask. */
 	sigset_t all, old;
 	sigfillset(&all);

@@ -81,6 +81,7 @@ static void start_all(struct mm_daemon *d)
 	strcpy(pin.scorer, "1");
 	d->store = mm_store_open(dir, &pin, &err);
 	assert_non_null(d->store);
+	d->cfg.score.priority = MM_PRIORITY_NORMAL; /* other tests run beside this one */
 	MUST(mm_worker_start(d, &err));
 	MUST(mm_map_start(d, &err));
 	MUST(mm_alerts_start(d, &err));
