@@ -9,10 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- files: written beside their place and renamed: a broken one is never there, an old one stays until then ---- */
+/* ---- files: written beside their place and renamed: a broken one is never there, an old one stays until then. A
+ * device or a pipe is written into. ---- */
 
 struct part {
-	char *tmp;
+	char *tmp; /* NULL: written into path itself */
 	const char *path;
 	int fd;
 };
@@ -21,6 +22,10 @@ static int part_open(struct part *p, const char *path, bool force, unsigned mode
 {
 	struct stat st;
 	*p = (struct part){ .path = path, .fd = -1 };
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+		p->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+		return p->fd < 0 ? mm_fail_errno(err, "cannot write %s", path) : 0;
+	}
 	if (!force && !lstat(path, &st))
 		return mm_fail(err, MM_ECONFLICT, "%s is there already; --force replaces it", path);
 	if (!(p->tmp = mm_asprintf(err, "%s.part-%ld", path, (long)getpid())))
@@ -37,7 +42,7 @@ static int part_write(void *ctx, const void *data, size_t n, struct mm_err *err)
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0)
-			return mm_fail_errno(err, "cannot write %s", p->tmp);
+			return mm_fail_errno(err, "cannot write %s", p->tmp ? p->tmp : p->path);
 		at += k;
 		n -= (size_t)k;
 	}
@@ -48,12 +53,12 @@ static int part_close(struct part *p, bool good, struct mm_err *err)
 {
 	int rc = good ? 0 : -1;
 	if (p->fd >= 0) {
-		if (!rc && fsync(p->fd))
+		if (!rc && p->tmp && fsync(p->fd))
 			rc = mm_fail_errno(err, "cannot write %s", p->tmp);
 		close(p->fd);
-		if (!rc && rename(p->tmp, p->path))
+		if (!rc && p->tmp && rename(p->tmp, p->path))
 			rc = mm_fail_errno(err, "cannot rename %s to %s", p->tmp, p->path);
-		if (rc)
+		if (rc && p->tmp)
 			unlink(p->tmp);
 	}
 	mm_free(p->tmp);

@@ -167,7 +167,8 @@ int mm_map_open(struct mm_map *m, const char *path, struct mm_err *err) MM_MUST_
 void mm_map_close(struct mm_map *m); /* zeroed is fine */
 /* Whole regular file, NUL-terminated; refuses more than `max` bytes. Free with mm_free. */
 char *mm_file_read(const char *path, size_t max, size_t *len, struct mm_err *err) MM_MUST_CHECK;
-/* Writes path.tmp-PID, fsyncs, renames over path, fsyncs the directory. */
+/* Writes path.tmp-PID, fsyncs, renames over path, fsyncs the directory. What is there and no regular file (a device, a
+ * pipe) is written into instead. */
 int mm_file_write(const char *path, const void *data, size_t len, struct mm_err *err) MM_MUST_CHECK;
 int mm_mkdirs(const char *path, unsigned mode, struct mm_err *err) MM_MUST_CHECK; /* like mkdir -p */
 char *mm_path_join(const char *dir, const char *name, struct mm_err *err) MM_MUST_CHECK;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -119,7 +120,18 @@ static void sync_dir_of(const char *path)
 	}
 }
 
-int mm_file_write(const char *path, const void *data, size_t len, struct mm_err *err)
+/* A device or a pipe takes the bytes and stays what it is. */
+static int write_into(const char *path, const void *data, size_t len, struct mm_err *err)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	bool bad = fd < 0 || write_all(fd, data, len);
+	int rc = bad ? mm_fail_errno(err, "cannot write %s", path) : 0;
+	if (fd >= 0 && close(fd) && !rc)
+		rc = mm_fail_errno(err, "cannot write %s", path);
+	return rc;
+}
+
+static int replace(const char *path, const void *data, size_t len, struct mm_err *err)
 {
 	char *tmp = mm_asprintf(err, "%s.tmp-%ld", path, (long)getpid());
 	int rc = -1, fd = -1;
@@ -145,6 +157,19 @@ int mm_file_write(const char *path, const void *data, size_t len, struct mm_err 
 	rc = 0;
 out:
 	mm_free(tmp);
+	return rc;
+}
+
+int mm_file_write(const char *path, const void *data, size_t len, struct mm_err *err)
+{
+	struct stat st;
+	if (stat(path, &st))
+		return replace(path, data, len, err);
+	if (!S_ISREG(st.st_mode))
+		return write_into(path, data, len, err);
+	char *real = realpath(path, NULL); /* a link stays; what it points to is replaced */
+	int rc = replace(real ? real : path, data, len, err);
+	free(real);
 	return rc;
 }
 

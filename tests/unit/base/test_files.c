@@ -1,6 +1,7 @@
 /* test_files.c - files, JSON, text sets, .npy. */
 #include "base/base.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,6 +32,35 @@ static char *at(const char *name)
 	static char path[256];
 	snprintf(path, sizeof path, "%s/%s", dir, name);
 	return path;
+}
+
+/* Written by replacing, a device became a file. Only a link and a pipe are tried: nobody's /dev is put at risk. */
+static void file_write_leaves_what_is_no_file(void **state)
+{
+	struct mm_err err;
+	struct stat st;
+	char got[8] = "";
+	size_t len;
+	(void)state;
+	assert_int_equal(mkfifo(at("pipe"), 0600), 0);
+	int fd = open(at("pipe"), O_RDONLY | O_NONBLOCK);
+	assert_true(fd >= 0);
+	assert_int_equal(mm_file_write(at("pipe"), "one", 3, &err), 0);
+	assert_int_equal(read(fd, got, sizeof got), 3);
+	assert_string_equal(got, "one");
+	close(fd);
+	assert_true(!lstat(at("pipe"), &st) && S_ISFIFO(st.st_mode));
+	unlink(at("pipe"));
+	assert_int_equal(mm_file_write(at("target"), "old", 3, &err), 0);
+	assert_int_equal(symlink("target", at("link")), 0);
+	assert_int_equal(mm_file_write(at("link"), "new!", 4, &err), 0);
+	assert_true(!lstat(at("link"), &st) && S_ISLNK(st.st_mode));
+	char *text = mm_file_read(at("target"), 100, &len, &err);
+	assert_string_equal(text, "new!");
+	mm_free(text);
+	unlink(at("link"));
+	unlink(at("target"));
+	assert_int_equal(mm_file_write("/", "x", 1, &err), -1);
 }
 
 static void file_write_replaces_and_reads_back(void **state)
@@ -212,6 +242,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(file_write_replaces_and_reads_back),
+		cmocka_unit_test(file_write_leaves_what_is_no_file),
 		cmocka_unit_test(only_regular_files_are_read),
 		cmocka_unit_test(paths_and_directories),
 		cmocka_unit_test(json_is_bounded),
