@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs test programs (cmocka, fuzz replays) and e2e scripts, adds up what they report, ends with "N passed, N failed[, N skipped]".
+# Runs test programs (cmocka, fuzz replays) and e2e scripts, adds up what they report, ends with "N passed, N failed".
 # A program that dies without a summary counts as one failed test. T=pattern picks; JOBS=n at a time (default: cores).
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -52,5 +52,6 @@ for t in "${list[@]}"; do
 	[ "$s" -gt 0 ] && grep -ahE '^(skip|SKIP|skipped):' "$log" | sort -u | sed 's/^/    /'
 	if [ "$f" -gt 0 ]; then sed 's/^/    | /' "$log" | tail -n "${TAIL:-60}"; fi
 done
-if [ "$skipped" -gt 0 ]; then echo "$passed passed, $failed failed, $skipped skipped"; else echo "$passed passed, $failed failed"; fi
+[ "$skipped" = 0 ] || echo "$skipped skipped: what they need is not here (named above)"
+echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
