@@ -145,7 +145,7 @@ int mm_run_models(struct mm_cli *c, struct mm_err *err)
 
 /* ---- show ---- */
 
-enum form { F_TEXT, F_NUM, F_BITS, F_COUNT, F_BYTES, F_TIME, F_SECONDS, F_YES };
+enum form { F_TEXT, F_NUM, F_BITS, F_COUNT, F_BYTES, F_TIME, F_SECONDS, F_SHARE, F_YES };
 
 static const struct {
 	const char *key, *label;
@@ -178,6 +178,7 @@ static const struct {
 	{ "scorer", "scorer", F_TEXT },
 	{ "seconds", "scoring took", F_SECONDS },
 	{ "tokens_per_s", "tokens/s", F_COUNT },
+	{ "gemm_share", "of the GEMM rate", F_SHARE },
 	{ "attempts", "attempts", F_NUM },
 	{ "on_map", "on the map", F_YES },
 	{ "first_seen", "first seen", F_TIME },
@@ -195,6 +196,11 @@ static const char *form_value(enum form form, const json_t *v, char cell[MM_CELL
 		return json_is_string(v) ? json_string_value(v) : "";
 	case F_BITS:
 		return mm_fmt_bits(v, cell);
+	case F_SHARE:
+		if (!json_is_number(v))
+			return "";
+		snprintf(cell, MM_CELL, "%.0f %%", 100 * json_number_value(v));
+		return cell;
 	case F_COUNT:
 		return mm_fmt_count(v, cell);
 	case F_BYTES:

@@ -76,6 +76,7 @@ static void set_full(const struct mm_daemon *d, json_t *o, const struct mm_model
 	set_u64(o, "attempts", r->attempts, true);
 	set(o, "seconds", r->scored_at ? json_real(r->seconds) : NULL);
 	set(o, "tokens_per_s", r->scored_at ? json_real(r->tokens_per_s) : NULL);
+	set(o, "gemm_share", r->scored_at && r->gemm_share > 0 ? json_real(r->gemm_share) : NULL);
 	/* Copies of this content. */
 	json_t *copies = json_array();
 	for (size_t i = 0; i < mm_reg_n(d); i++)

@@ -42,6 +42,7 @@ static int fill(const struct mm_daemon *d, struct mm_model_rec *r, const struct 
 	meta_u64(m, "vocab", &r->vocab);
 	r->seconds = meta_real(m, "seconds_load") + meta_real(m, "seconds_tokenize") + meta_real(m, "seconds_score");
 	r->tokens_per_s = meta_real(m, "tokens_per_s");
+	r->gemm_share = meta_real(m, "gemm_share");
 	r->n_tokens = res->n_tokens;
 	r->n_cut = res->n_cut;
 	r->scored_at = mm_now();

@@ -66,6 +66,7 @@ static const struct mm_field model_fields[] = {
 	F(mm_model_rec, 38, MM_F_U64, note_model),
 	F(mm_model_rec, 39, MM_F_U32, attempts),
 	F(mm_model_rec, 40, MM_F_HASH, files),
+	F(mm_model_rec, 41, MM_F_F64, gemm_share),
 };
 
 static const struct mm_field job_fields[] = {

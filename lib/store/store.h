@@ -86,9 +86,10 @@ struct mm_model_rec { /* strings are owned by the record: mm_model_rec_fini */
 	uint64_t n_tokens, n_cut;	   /* scored tokens over all texts; texts cut at the context */
 	double mean_loglik, bits_per_byte; /* nats per text; -mean_loglik / (mean bytes * ln 2) */
 	double seconds, tokens_per_s;	   /* of scoring */
-	char *run;			   /* "llama-a-run" for llama-a-run/checkpoint-200; NULL */
-	int64_t step;			   /* -1: none */
-	char *note;			   /* lineage: "same weights as X in bf16" */
+	double gemm_share; /* arithmetic of the matrices over the rate of a plain product; 0: not known */
+	char *run;	   /* "llama-a-run" for llama-a-run/checkpoint-200; NULL */
+	int64_t step;	   /* -1: none */
+	char *note;	   /* lineage: "same weights as X in bf16" */
 	uint64_t note_model;
 	uint32_t attempts;
 };
