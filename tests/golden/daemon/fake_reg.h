@@ -97,7 +97,7 @@ static inline int rm_one(const char *path, const struct stat *st, int flag, stru
 	return remove(path);
 }
 
-static inline void rooms_start(struct mm_daemon *d)
+static inline void store_start(struct mm_daemon *d)
 {
 	struct mm_err err;
 	struct mm_store_pin pin = { .texts = d->texts.hash, .n_texts = d->texts.n, .mean_bytes = d->texts.mean_bytes };
@@ -109,6 +109,12 @@ static inline void rooms_start(struct mm_daemon *d)
 		fail_msg("%s", err.text);
 	d->cfg.score.priority = MM_PRIORITY_NORMAL; /* other tests run beside this one */
 	MUST(mm_worker_start(d, &err));
+}
+
+static inline void rooms_start(struct mm_daemon *d)
+{
+	struct mm_err err;
+	store_start(d);
 	MUST(mm_scores_start(d, &err));
 	MUST(mm_alerts_start(d, &err));
 	MUST(mm_map_start(d, &err));
@@ -122,6 +128,32 @@ static inline void rooms_stop(struct mm_daemon *d)
 	mm_alerts_stop(d);
 	mm_scores_stop(d);
 	mm_store_close(d->store);
+}
+
+/* For the tests of many models: models and map before the alerts, as in the daemon. */
+static inline void sweep_start(struct mm_daemon *d)
+{
+	struct mm_err err;
+	store_start(d);
+	MUST(mm_map_start(d, &err));
+	MUST(mm_alerts_start(d, &err));
+}
+
+static inline void sweep_stop(struct mm_daemon *d)
+{
+	mm_worker_stop(d);
+	mm_alerts_stop(d);
+	mm_map_stop(d);
+	mm_store_close(d->store);
+	d->store = NULL;
+}
+
+/* Runs the loop until the tests have looked at everything. */
+static inline void until_tested(struct mm_daemon *d)
+{
+	do
+		assert_true(sd_event_run(d->loop, (uint64_t)-1) >= 0);
+	while (mm_check_due(d) || d->map->refit_running || d->map->place_running);
 }
 
 /* Runs the loop until nothing is on the worker. */

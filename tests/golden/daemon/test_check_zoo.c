@@ -4,38 +4,6 @@
 
 #define N_ORDER 5
 
-/* The loop's order: models and map before the alerts. */
-static void start_all(struct mm_daemon *d)
-{
-	struct mm_err err;
-	struct mm_store_pin pin = { .texts = d->texts.hash, .n_texts = d->texts.n, .mean_bytes = d->texts.mean_bytes };
-	strcpy(pin.bos, "auto");
-	strcpy(pin.compute, "f32");
-	strcpy(pin.scorer, "1");
-	d->store = mm_store_open(dir, &pin, &err);
-	assert_non_null(d->store);
-	d->cfg.score.priority = MM_PRIORITY_NORMAL; /* other tests run beside this one */
-	MUST(mm_worker_start(d, &err));
-	MUST(mm_map_start(d, &err));
-	MUST(mm_alerts_start(d, &err));
-}
-
-static void stop_all(struct mm_daemon *d)
-{
-	mm_worker_stop(d);
-	mm_alerts_stop(d);
-	mm_map_stop(d);
-	mm_store_close(d->store);
-	d->store = NULL;
-}
-
-static void until_tested(struct mm_daemon *d)
-{
-	do
-		assert_true(sd_event_run(d->loop, (uint64_t)-1) >= 0);
-	while (mm_check_due(d) || d->map->refit_running || d->map->place_running);
-}
-
 static struct mm_model_entry *arrive(struct zoo *z, struct mm_daemon *d, size_t i)
 {
 	struct mm_err err;
@@ -125,7 +93,7 @@ static void test_orders(void **state)
 		size_t order[64];
 		char when[32];
 		daemon_new(&d, &z.texts);
-		start_all(&d);
+		sweep_start(&d);
 		mm_rng_init(&rng, seed);
 		for (size_t i = 0; i < z.m.k; i++)
 			order[i] = i;
@@ -145,10 +113,10 @@ static void test_orders(void **state)
 		judge(&z, &d, when);
 		if (seed == 1) { /* another life knows the same and tells nothing again */
 			size_t n = d.alerts->n, told = json_array_size(events);
-			stop_all(&d);
+			sweep_stop(&d);
 			for (size_t i = 0; i < n_reg; i++)
 				reg[i]->map_state = NULL;
-			start_all(&d);
+			sweep_start(&d);
 			assert_int_equal(d.alerts->n, n);
 			for (size_t i = 0; i < n_reg; i++)
 				if (!reg[i]->rec.same_as)
@@ -157,7 +125,7 @@ static void test_orders(void **state)
 			(void)told;
 			judge(&z, &d, "after a restart");
 		}
-		stop_all(&d);
+		sweep_stop(&d);
 		daemon_free(&d);
 	}
 	zoo_close(&z);
@@ -191,7 +159,7 @@ static void test_controls(void **state)
 		}
 		z.texts.n_control = n;
 		daemon_new(&d, &z.texts);
-		start_all(&d);
+		sweep_start(&d);
 		for (size_t i = 0; i < z.m.k; i++)
 			arrive(&z, &d, i);
 		settle_down(&d);
@@ -217,7 +185,7 @@ static void test_controls(void **state)
 		for (size_t i = 0; i < n_reg; i++)
 			if (is(&z, reg[i]->rec.name, "leaked"))
 				assert_true(mm_check_of(&d, reg[i])->refuted == (wrong == 1));
-		stop_all(&d);
+		sweep_stop(&d);
 		daemon_free(&d);
 	}
 	zoo_close(&z);

@@ -72,37 +72,6 @@ static void sample_of(struct zoo *z, size_t i, float *v)
 
 /* ---- models ---- */
 
-static void start_all(struct mm_daemon *d)
-{
-	struct mm_err err;
-	struct mm_store_pin pin = { .texts = d->texts.hash, .n_texts = d->texts.n, .mean_bytes = d->texts.mean_bytes };
-	strcpy(pin.bos, "auto");
-	strcpy(pin.compute, "f32");
-	strcpy(pin.scorer, "1");
-	d->store = mm_store_open(dir, &pin, &err);
-	assert_non_null(d->store);
-	d->cfg.score.priority = MM_PRIORITY_NORMAL; /* other tests run beside this one */
-	MUST(mm_worker_start(d, &err));
-	MUST(mm_map_start(d, &err));
-	MUST(mm_alerts_start(d, &err));
-}
-
-static void stop_all(struct mm_daemon *d)
-{
-	mm_worker_stop(d);
-	mm_alerts_stop(d);
-	mm_map_stop(d);
-	mm_store_close(d->store);
-	daemon_free(d);
-}
-
-static void until_tested(struct mm_daemon *d)
-{
-	do
-		assert_true(sd_event_run(d->loop, (uint64_t)-1) >= 0);
-	while (mm_check_due(d) || d->map->refit_running || d->map->place_running);
-}
-
 struct made {
 	const char *name, *like; /* architecture, run and tokenizer are those of this model of the zoo */
 	const float *vec, *sample;
@@ -223,7 +192,7 @@ static void test_zoo(void **state)
 		struct mm_rng rng;
 		size_t order[64];
 		daemon_new(&d, &z.texts);
-		start_all(&d);
+		sweep_start(&d);
 		mm_rng_init(&rng, seed);
 		for (size_t i = 0; i < z.m.k; i++)
 			order[i] = i;
@@ -245,7 +214,8 @@ static void test_zoo(void **state)
 		until_tested(&d);
 		assert_null(mm_check_silent(&d));
 		judge_zoo(&z, &d, true);
-		stop_all(&d);
+		sweep_stop(&d);
+		daemon_free(&d);
 	}
 	zoo_close(&z);
 }
@@ -260,7 +230,7 @@ static void test_kinds(void **state)
 	char got[256];
 	zoo_open(&z);
 	daemon_new(&d, &z.texts);
-	start_all(&d);
+	sweep_start(&d);
 	size_t n = z.m.n, llama = zoo_index(&z, "llama-a"), neox = zoo_index(&z, "neox-a"),
 	       perl = zoo_index(&z, "qwen2-a-perl");
 	float *v = calloc(8 * n, sizeof(*v)), sample[MM_CHECK_SAMPLE], own[MM_CHECK_SAMPLE];
@@ -341,7 +311,8 @@ static void test_kinds(void **state)
 		if (strcmp(kinds_of(&d, want[i].name, got), want[i].kinds) != 0)
 			fail_msg("%s: \"%s\", expected \"%s\"", want[i].name, got, want[i].kinds);
 	free(v);
-	stop_all(&d);
+	sweep_stop(&d);
+	daemon_free(&d);
 	zoo_close(&z);
 }
 
