@@ -65,11 +65,56 @@ static void put_boundary(struct mm_buf *o, bool negated)
 	}
 }
 
+/* \d \s \w \h, their opposites, and the boundaries between words; false: the letter is none of these. */
+static bool shorthand(struct mm_buf *o, uint8_t c)
+{
+	switch (c) {
+	case 'd':
+	case 'D':
+		put_set(o, "\\p{Nd}", c == 'D');
+		return true;
+	case 's':
+	case 'S':
+		mm_buf_str(o, c == 's' ? "\\p{White_Space}" : "\\P{White_Space}");
+		return true;
+	case 'w':
+	case 'W':
+		put_set(o, TOK_ONIG_WORD_OUTER, c == 'W');
+		return true;
+	case 'h':
+	case 'H':
+		mm_buf_printf(o, "[%s0-9A-Fa-f]", c == 'h' ? "" : "^");
+		return true;
+	case 'b':
+	case 'B':
+		put_boundary(o, c == 'B');
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* \p{...} \P{...}, behind the letter */
+static int property(struct tok_onig *t, bool upper)
+{
+	struct tok_onig_set one = { 0 };
+	bool negated;
+	int rc = tok_onig_property(t, upper, &one.items, &negated);
+	if (!rc && one.items.data && !strcmp((const char *)one.items.data, TOK_ONIG_WORD)) {
+		one.items.len = 0;
+		mm_buf_str(&one.items, TOK_ONIG_WORD_OUTER);
+	}
+	tok_onig_freshen(&one.items, 0);
+	if (!rc)
+		tok_onig_set_put(&one, negated, t->out);
+	t->out->failed |= one.items.failed;
+	tok_onig_set_fini(&one);
+	return rc;
+}
+
 static int escape(struct tok_onig *t)
 {
 	struct mm_buf *o = t->out;
-	struct tok_onig_set one = { 0 };
-	bool negated;
 	uint32_t cp;
 	uint8_t c;
 	int rc = 0;
@@ -87,27 +132,17 @@ static int escape(struct tok_onig *t)
 		tok_onig_put_cp(o, cp);
 		return 0;
 	}
+	if (shorthand(o, c))
+		return 0;
+	if (c >= '1' && c <= '9') {
+		t->numbered = true;
+		mm_buf_printf(o, "\\g{%c", c);
+		while (t->p < t->end && isdigit(*t->p))
+			mm_buf_u8(o, *t->p++);
+		mm_buf_str(o, "}");
+		return 0;
+	}
 	switch (c) {
-	case 'd':
-	case 'D':
-		put_set(o, "\\p{Nd}", c == 'D');
-		break;
-	case 's':
-	case 'S':
-		mm_buf_str(o, c == 's' ? "\\p{White_Space}" : "\\P{White_Space}");
-		break;
-	case 'w':
-	case 'W':
-		put_set(o, TOK_ONIG_WORD_OUTER, c == 'W');
-		break;
-	case 'h':
-	case 'H':
-		mm_buf_printf(o, "[%s0-9A-Fa-f]", c == 'h' ? "" : "^");
-		break;
-	case 'b':
-	case 'B':
-		put_boundary(o, c == 'B');
-		break;
 	case 'x':
 	case 'u':
 		rc = tok_onig_code_point(t, c, &cp);
@@ -116,16 +151,7 @@ static int escape(struct tok_onig *t)
 		break;
 	case 'p':
 	case 'P':
-		rc = tok_onig_property(t, c == 'P', &one.items, &negated);
-		if (!rc && one.items.data && !strcmp((const char *)one.items.data, TOK_ONIG_WORD)) {
-			one.items.len = 0;
-			mm_buf_str(&one.items, TOK_ONIG_WORD_OUTER);
-		}
-		tok_onig_freshen(&one.items, 0);
-		if (!rc)
-			tok_onig_set_put(&one, negated, o);
-		t->out->failed |= one.items.failed;
-		tok_onig_set_fini(&one);
+		rc = property(t, c == 'P');
 		break;
 	case 'N':
 	case 'O':
@@ -136,21 +162,6 @@ static int escape(struct tok_onig *t)
 	case 'Z':
 	case 'R':
 		mm_buf_printf(o, "\\%c", c);
-		break;
-	case '1':
-	case '2':
-	case '3':
-	case '4':
-	case '5':
-	case '6':
-	case '7':
-	case '8':
-	case '9':
-		t->numbered = true;
-		mm_buf_printf(o, "\\g{%c", c);
-		while (t->p < t->end && isdigit(*t->p))
-			mm_buf_u8(o, *t->p++);
-		mm_buf_str(o, "}");
 		break;
 	default:
 		if (strchr("KGkgcCMyYX0", c))
