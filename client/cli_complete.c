@@ -30,33 +30,59 @@ static void offer_choices(const struct mm_cli *c, const char *choices, const cha
 	}
 }
 
-static void offer_from_daemon(struct mm_cli *c, const char *cmd, const char *list, const char *key, const char *part)
+static int by_name(const void *a, const void *b)
 {
-	struct mm_err err = { 0 };
-	json_t *body, *o;
-	size_t i;
-	char number[32];
-	c->o.timeout = PATIENCE_S;
-	if (mm_cli_call(c, cmd, NULL, &body, &err))
-		return;
-	json_array_foreach (json_object_get(body, list), i, o) {
-		const json_t *v = json_object_get(o, key);
-		snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
-		offer(c, json_is_string(v) ? json_string_value(v) : number, part);
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted: the daemon lists models in the order of their arrival, which is no order to look something up in. */
+static void offer_names(const struct mm_cli *c, const json_t *list, const char *key, const char *part)
+{
+	size_t n = 0, i;
+	const json_t *o;
+	const char **name = calloc(json_array_size(list) + 1, sizeof *name);
+	json_array_foreach (list, i, o) {
+		const char *s = json_string_value(json_object_get(o, key));
+		if (name && s)
+			name[n++] = s;
 	}
-	json_decref(body);
+	if (n)
+		qsort(name, n, sizeof *name, by_name);
+	for (i = 0; i < n; i++)
+		offer(c, name[i], part);
+	free(name);
+}
+
+static void offer_numbers(const struct mm_cli *c, const json_t *list, const char *key, const char *part)
+{
+	size_t i;
+	const json_t *o;
+	char number[32];
+	json_array_foreach (list, i, o) {
+		snprintf(number, sizeof number, "%lld", (long long)json_integer_value(json_object_get(o, key)));
+		offer(c, number, part);
+	}
 }
 
 static void offer_kind(struct mm_cli *c, const char *kind, const char *part)
 {
-	if (!strcmp(kind, "file") || !strcmp(kind, "dir"))
+	struct mm_err err = { 0 };
+	json_t *body;
+	bool models = !strcmp(kind, "model"), alerts = !strcmp(kind, "alert");
+	if (!strcmp(kind, "file") || !strcmp(kind, "dir")) {
 		fprintf(c->out, "\t%s\n", kind);
-	else if (!strcmp(kind, "model"))
-		offer_from_daemon(c, "models", "models", "name", part);
-	else if (!strcmp(kind, "alert"))
-		offer_from_daemon(c, "alerts", "alerts", "id", part);
-	else
+	} else if (models || alerts) {
+		c->o.timeout = PATIENCE_S;
+		if (mm_cli_call(c, models ? "models" : "alerts", NULL, &body, &err))
+			return;
+		if (models)
+			offer_names(c, json_object_get(body, "models"), "name", part);
+		else
+			offer_numbers(c, json_object_get(body, "alerts"), "id", part);
+		json_decref(body);
+	} else {
 		offer_choices(c, kind, part);
+	}
 }
 
 /* The n-th kind of "build|check file"; the last one repeats. */

@@ -135,7 +135,7 @@ is qwen2-a-shakespeare scored || fail "it is not scored again"
 until_true 60 "no refit of its own is under way" q "not d['refitting']" epochs
 before=$(mm --json epochs | python3 -c "import json,sys; print(json.load(sys.stdin)['epoch'])")
 mm refit >/dev/null || fail "refit"
-q "d['epoch']==$before+1" epochs || fail "no new epoch"
+q "d['epoch']>$before" epochs || fail "no new epoch" # more than one if the daemon had a reason of its own
 q "d['epoch']==$before" map --epoch "$before" || fail "the old epoch cannot be read"
 
 # ---- the query socket answers questions and nothing else ----
