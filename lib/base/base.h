@@ -255,6 +255,31 @@ struct mm_texts {
 int mm_texts_load(struct mm_texts *t, const char *path, struct mm_err *err) MM_MUST_CHECK;
 void mm_texts_free(struct mm_texts *t); /* zeroed is fine */
 
+/* ---- probes.c: places in the text set where models are asked for their next byte ---- */
+
+#define MM_PROBES_DEFAULT 256
+#define MM_PROBES_MAX	  4096
+#define MM_PROBES_METHOD  1   /* version of places and features: others are not comparable */
+#define MM_PROBES_ID	  32  /* bytes of the array "probe_set" */
+#define MM_PROBES_BYTES	  257 /* a row of "next_byte": 256 byte values, then end of text */
+#define MM_PROBES_PROJ	  64  /* a row of "vocab_proj" */
+
+struct mm_probe_point {
+	uint32_t text, offset; /* the byte text[text][offset] is the one to come; offset == len: the end of the text */
+	uint32_t domain;       /* of the text */
+};
+struct mm_probes { /* free with mm_probes_free; zeroed is fine */
+	size_t n;
+	struct mm_probe_point *at; /* [n] by text, then offset; no two alike */
+	struct mm_hash hash;	   /* of texts and places */
+};
+/* At most `n` places (fewer when the texts are too short), every domain its share. The same for the same texts, domains
+ * and n. */
+int mm_probes_make(struct mm_probes *p, const struct mm_texts *t, size_t n, struct mm_err *err) MM_MUST_CHECK;
+void mm_probes_free(struct mm_probes *p);
+/* Bytes 0-15: texts and places; 16-31: these, MM_PROBES_METHOD and whether exact. */
+void mm_probes_id(const struct mm_probes *p, bool exact, uint8_t out[MM_PROBES_ID]);
+
 /* ---- npy.c: NumPy's .npy version 1.0, C order, little-endian ---- */
 
 /* Header for an array of `ndim` dimensions; descr "<f4", "<f8", "<u4". Appends to `b`. */
