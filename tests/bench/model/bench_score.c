@@ -1,7 +1,7 @@
 /* bench_score.c - how fast and in how much memory modelmap-score scores checkpoints of given shapes (bench_shapes.h),
  * beside the rate of a plain matrix product measured in the same round.
  *
- *	bench_score [-s SHAPES] [-c COMPUTES] [-t THREADS] [-n ROUNDS] [-x TEXTS] [-m MEMORY] [-w DTYPE] [-j FILE]
+ *	bench_score [-s SHAPES] [-c COMPUTES] [-t THREADS] [-n ROUNDS] [-x TEXTS] [-m MEMORY] [-w DTYPE] [-j FILE] [-p]
  *	bench_score --write SHAPE DIR [f32|bf16] [sparse]      a checkpoint to try things with
  *
  * TEXTS of 100 to 400 tokens; without -x as many as make 4e12 operations. Checkpoints are written to $BENCH_DIR
@@ -12,15 +12,15 @@
  * time (attention's not counted): other load on the machine falls out, while it does not out of tokens/s, which are by
  * the clock. Peak memory is the kernel's ru_maxrss of the process.
  *
- * Other programs (llama-bench, llama-perplexity, PyTorch) are not run from here: they want converted checkpoints. */
-#include "bench_shapes.h"
+ * -p: other programs that are on the machine take turns with ours (bench_peers.h), with weights of the arithmetic's own
+ * type on both sides, which is what makes ratios. */
+#include "bench_peers.h"
 
 #include <fcntl.h>
 #include <getopt.h>
 #include <omp.h>
 #include <spawn.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 #define ROUNDS_MAX 32
 #define GEMM_N	   2048
@@ -31,7 +31,11 @@ static struct {
 	const char *shapes, *computes, *threads, *memory, *json, *dir;
 	int rounds, texts;
 	enum mm_dtype dtype;
-} opt = { "s,n,m,t", "f32,bf16", "1,2", NULL, NULL, "/tmp/modelmap-bench", 3, 0, MM_BF16 };
+	bool peers;
+} opt = { "s,n,m,t", "f32,bf16", "1,2", NULL, NULL, "/tmp/modelmap-bench", 3, 0, MM_BF16, false };
+
+static bool has_peer[PEER_COUNT];
+static const char *python;
 
 static double cpu_now(void)
 {
@@ -130,7 +134,8 @@ struct row {
 	const struct shape *s;
 	char compute[8], threads[8];
 	double rate[ROUNDS_MAX], share[ROUNDS_MAX], gemm[ROUNDS_MAX], peak[ROUNDS_MAX], load[ROUNDS_MAX];
-	size_t n;
+	double peer[PEER_COUNT][ROUNDS_MAX], ratio[PEER_COUNT][ROUNDS_MAX];
+	size_t n, n_peer[PEER_COUNT];
 };
 
 static bool listed(const char *list, const char *name)
@@ -176,6 +181,26 @@ static void texts_path(const struct shape *s, char out[640])
 	snprintf(out, 640, "%s/texts-%d.jsonl", opt.dir, texts_of(s));
 }
 
+static void gguf_path(const struct shape *s, const char *compute, char out[640])
+{
+	snprintf(out, 640, "%s/%s-%s.gguf", opt.dir, s->name, compute);
+}
+
+static void round_peers(struct row *r)
+{
+	char gguf[640], text[640];
+	gguf_path(r->s, r->compute, gguf);
+	snprintf(text, sizeof(text), "%s/peers.txt", opt.dir);
+	peer_files(r->s, gguf, text, strcmp(r->compute, "bf16") ? MM_F32 : MM_BF16);
+	for (int p = 0; p < PEER_COUNT; p++) {
+		double v = has_peer[p] ? peer_run((enum peer)p, r->s, gguf, text, python, r->compute, r->threads) : 0;
+		if (v <= 0)
+			continue;
+		r->peer[p][r->n_peer[p]] = v;
+		r->ratio[p][r->n_peer[p]++] = r->rate[r->n - 1] / v;
+	}
+}
+
 static void round_run(struct row *r)
 {
 	char model[600], texts[640];
@@ -195,6 +220,8 @@ static void round_run(struct row *r)
 	r->share[r->n] = x.cpu > 0 ? shape_flops(r->s) * x.tokens / x.cpu * threads / 1e9 / gemm : 0;
 	r->load[r->n] = x.load;
 	r->peak[r->n++] = x.peak;
+	if (opt.peers && gguf_can(r->s))
+		round_peers(r);
 }
 
 static double file_bytes(const struct shape *s)
@@ -204,6 +231,19 @@ static double file_bytes(const struct shape *s)
 	model_path(s, model);
 	snprintf(path, sizeof(path), "%s/model.safetensors", model);
 	return stat(path, &st) ? 0 : (double)st.st_size;
+}
+
+static void tell_peers(const struct row *r, json_t *list)
+{
+	for (int p = 0; p < PEER_COUNT; p++) {
+		double rate = median(r->peer[p], r->n_peer[p]), ratio = median(r->ratio[p], r->n_peer[p]);
+		if (!r->n_peer[p])
+			continue;
+		printf("      %-16s %10.0f tokens/s, ours %.2f times as fast (median of %zu)\n", peer_names[p], rate,
+			ratio, r->n_peer[p]);
+		json_array_append_new(list, json_pack("{s:s, s:f, s:f, s:i}", "name", peer_names[p], "tokens_per_s",
+						    rate, "ratio", ratio, "rounds", (int)r->n_peer[p]));
+	}
 }
 
 static void tell(const struct row *row, size_t n)
@@ -217,12 +257,15 @@ static void tell(const struct row *row, size_t n)
 		printf("%-5s %-5s %7s %10.0f %12.0f %7.1f%% %8.2f %8.0f %9.2f\n", r->s->name, r->compute, r->threads,
 			median(r->rate, r->n), median(r->gemm, r->n), 100 * median(r->share, r->n),
 			median(r->load, r->n), peak / 1e6, peak / file_bytes(r->s));
-		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "shape", r->s->name,
-				"what", r->s->what, "compute", r->compute, "threads", atoi(r->threads), "texts",
-				texts_of(r->s), "rounds", (int)r->n, "tokens_per_s", median(r->rate, r->n),
-				"gemm_gflops", median(r->gemm, r->n), "share", median(r->share, r->n), "load_s",
-				median(r->load, r->n), "peak_bytes", peak, "file_bytes", file_bytes(r->s)));
+		json_t *peers = json_array();
+		tell_peers(r, peers);
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "shape",
+				      r->s->name, "what", r->s->what, "compute", r->compute, "threads",
+				      atoi(r->threads), "texts", texts_of(r->s), "rounds", (int)r->n, "tokens_per_s",
+				      median(r->rate, r->n), "gemm_gflops", median(r->gemm, r->n), "share",
+				      median(r->share, r->n), "load_s", median(r->load, r->n), "peak_bytes", peak,
+				      "file_bytes", file_bytes(r->s), "peers", peers));
 	}
 	json_t *j = json_pack("{s:o, s:s}", "rows", list, "dtype", mm_dtypes[opt.dtype].name);
 	if (opt.json && j && json_dump_file(j, opt.json, JSON_INDENT(2)))
@@ -250,7 +293,7 @@ static int write_main(int argc, char **argv)
 
 static void options(int argc, char **argv)
 {
-	for (int c; (c = getopt(argc, argv, "s:c:t:n:x:m:w:j:")) != -1;)
+	for (int c; (c = getopt(argc, argv, "s:c:t:n:x:m:w:j:p")) != -1;)
 		switch (c) {
 		case 's':
 			opt.shapes = optarg;
@@ -276,6 +319,9 @@ static void options(int argc, char **argv)
 		case 'j':
 			opt.json = optarg;
 			break;
+		case 'p':
+			opt.peers = true;
+			break;
 		default:
 			exit(2);
 		}
@@ -293,6 +339,9 @@ int main(int argc, char **argv)
 		opt.dir = getenv("BENCH_DIR");
 	if (mm_mkdirs(opt.dir, 0755, &err))
 		return 1;
+	for (int p = 0; opt.peers && p < PEER_COUNT; p++)
+		if (!(has_peer[p] = peer_has((enum peer)p, &python)))
+			fprintf(stderr, "bench_score: no %s here\n", peer_names[p]);
 	size_t n = rows_make(row, MM_COUNT(row));
 	for (size_t i = 0; i < n; i++) {
 		model_path(row[i].s, model);
