@@ -60,6 +60,7 @@ const struct mm_opt mm_cli_opts[] = {
 	{ "texts", 0, MM_OPT_STR, OFF(texts), "FILE", 0, 0, "file", "the reduced text set, from texts select" },
 	{ "seed", 0, MM_OPT_INT, OFF(seed), "N", 0, 9e15, NULL, "of the random sample (1)" },
 	{ "bytes", 0, MM_OPT_INT, OFF(bytes), "N", 257, 1048576, NULL, "longest piece (1024)" },
+	{ "config", 'c', MM_OPT_STR, OFF(config), "FILE", 0, 0, "file", "the daemon's settings" },
 	{ "sample", 'n', MM_OPT_INT, OFF(n), "N", 1, 1e7, NULL,
 		"how many (texts to keep: all; clusters: the best number)" },
 };
@@ -72,6 +73,8 @@ const char *const mm_cli_global[] = { "socket", "server-key", "key", "timeout", 
 
 const struct mm_cli_cmd mm_cli_cmds[] = {
 	{ "status", "", "version, text set, queue, map, alerts at a glance", 0, 0, "", 10, { 0 }, mm_run_status },
+	{ "doctor", "", "why a directory is or isn't on the map; limits of the machine; what to do", 0, 0, "", 10,
+		{ "config", "all" }, mm_run_doctor },
 	{ "models", "", "all models: state, score, family, size", 0, 0, "", 10, { "all", "sort" }, mm_run_models },
 	{ "show", "NAME", "everything known about one model", 1, 1, "model", 10, { 0 }, mm_run_show },
 	{ "near", "NAME", "nearest relatives, in bits per byte", 1, 1, "model", 10,

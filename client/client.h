@@ -111,7 +111,7 @@ struct mm_cli {
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
 			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
-			*max_bytes, *since, *by, *texts;
+			*max_bytes, *since, *by, *texts, *config;
 		bool rules, json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
 		int64_t k, seed, folds, dim, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
@@ -162,6 +162,7 @@ bool mm_cli_stopped(void);
 void mm_cli_catch_signals(void);
 
 int mm_run_status(struct mm_cli *c, struct mm_err *err);
+int mm_run_doctor(struct mm_cli *c, struct mm_err *err);
 int mm_run_models(struct mm_cli *c, struct mm_err *err);
 int mm_run_show(struct mm_cli *c, struct mm_err *err);
 int mm_run_near(struct mm_cli *c, struct mm_err *err);
@@ -187,6 +188,19 @@ int mm_texts_select(struct mm_cli *c, struct mm_err *err); /* cmd_select.c: of m
 int mm_run_place(struct mm_cli *c, struct mm_err *err);
 int mm_run_keygen(struct mm_cli *c, struct mm_err *err);
 int mm_run_call(struct mm_cli *c, struct mm_err *err);
+
+/* ---- child.c: another program is asked ---- */
+
+struct mm_child_call {
+	const char *const *argv; /* NULL at the end */
+	const void *in;		 /* its standard input; may be NULL */
+	size_t n_in, max;	 /* max: bytes of its output that are taken */
+	double timeout;		 /* seconds */
+	bool quiet;		 /* its standard error goes nowhere */
+};
+/* Fails when it cannot be run (MM_ENOENT: is not installed) or ends with another status than 0. */
+int mm_child_ask(const struct mm_child_call *c, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+void mm_child_program(const char *name, char *out, size_t cap); /* one of ours: beside us, else by $PATH */
 
 /* ---- map_view.c: map, models and alerts joined for the eye ---- */
 

@@ -3,7 +3,10 @@
 #include "daemon/core_priv.h"
 #include "daemon/slices.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int give(struct mm_reply *reply, json_t *body, struct mm_err *err)
 {
@@ -51,6 +54,13 @@ int mm_cmd_status(struct mm_daemon *d, const json_t *args, struct mm_reply *repl
 		json_object_set_new(
 			o, "alerts", json_pack("{s:I}", "open", (json_int_t)(d->alerts ? mm_alerts_n_open(d) : 0)));
 		json_object_set_new(o, "endpoints", mm_ctl_endpoints(d));
+		/* Whose limits count, and which settings: for `modelmap doctor`. */
+		json_object_set_new(o, "pid", json_integer(getpid()));
+		char text[4200] = "", path[PATH_MAX];
+		bool known = d->cfg_path && realpath(d->cfg_path, path);
+		if (known)
+			mm_utf8_sanitize(text, sizeof text, path, strlen(path));
+		json_object_set_new(o, "config", known ? json_string(text) : json_null());
 	}
 	if (o && d->store && !mm_store_stat(d->store, &st, &ignored))
 		json_object_set_new(o, "store",

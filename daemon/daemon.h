@@ -65,6 +65,9 @@ int mm_daemon_run(const char *config_path, struct mm_err *err) MM_MUST_CHECK; /*
 /* Reads the config again; a bad one changes nothing and is the error. Keys that need a restart are named in the log. */
 int mm_daemon_reload(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 
+/* ---- explain.c: what these settings and the watched directories come to, as JSON; no daemon is needed ---- */
+int mm_explain(const char *config, FILE *out, struct mm_err *err) MM_MUST_CHECK;
+
 /* ---- reg.c: the models in memory ---- */
 
 struct mm_model_entry {

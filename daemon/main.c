@@ -16,17 +16,19 @@
 
 static const char usage_text[] =
 	"usage: modelmapd [--config FILE] [--foreground]\n"
-	"       modelmapd --check-config FILE | --dump-defaults | --version | --help\n"
+	"       modelmapd --check-config FILE | --explain FILE | --dump-defaults | --version | --help\n"
 	"\n"
 	"  --config FILE        settings (default " DEFAULT_CONFIG ")\n"
 	"  --foreground         stay in the foreground, which modelmapd always does: for scripts that say so\n"
 	"  --check-config FILE  read the settings, say what is wrong with them, and end\n"
+	"  --explain FILE       print as JSON what would be made of these settings and of the watched directories\n"
+	"                       (modelmap doctor puts it into words)\n"
 	"  --dump-defaults      print all settings with their defaults as a commented YAML file\n"
 	"  --version, --help\n"
 	"\n"
 	"modelmapd(8), modelmapd.yaml(5); modelmap(1) is the client.\n";
 
-enum { OPT_CONFIG = 256, OPT_FOREGROUND, OPT_CHECK, OPT_DUMP, OPT_MAN, OPT_VERSION, OPT_HELP };
+enum { OPT_CONFIG = 256, OPT_FOREGROUND, OPT_CHECK, OPT_DUMP, OPT_MAN, OPT_EXPLAIN, OPT_VERSION, OPT_HELP };
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, OPT_CONFIG },
@@ -34,6 +36,7 @@ static const struct option options[] = {
 	{ "check-config", required_argument, NULL, OPT_CHECK },
 	{ "dump-defaults", no_argument, NULL, OPT_DUMP },
 	{ "config-man", no_argument, NULL, OPT_MAN }, /* for the build: not in the help */
+	{ "explain", required_argument, NULL, OPT_EXPLAIN },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
@@ -124,6 +127,7 @@ static int run(const char *config, char **argv)
 int main(int argc, char **argv)
 {
 	const char *config = DEFAULT_CONFIG;
+	struct mm_err err = { 0 };
 	mm_log_init(MM_LOG_INFO);
 	for (int opt; (opt = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (opt) {
@@ -138,6 +142,9 @@ int main(int argc, char **argv)
 			return dump_defaults();
 		case OPT_MAN:
 			return mm_config_man(stdout) || fflush(stdout) ? 1 : 0;
+		case OPT_EXPLAIN:
+			start_over_clean(argv); /* so that the kernels are those of the daemon */
+			return mm_explain(optarg, stdout, &err) ? complain(&err) : 0;
 		case OPT_VERSION:
 			puts("modelmapd " MM_VERSION);
 			return 0;
