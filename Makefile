@@ -53,7 +53,7 @@ archives    = $(filter %.a %.o,$(LINK_$(1)))
 PROGRAMS  := $(OUT)/modelmapd $(OUT)/modelmap-score $(OUT)/modelmap
 BIN       := $(BUILD)/bin
 
-.PHONY: web all demo check ci deps deps-test test e2e lint format fuzz fuzz-run bench bench-accuracy power install uninstall clean distclean help man
+.PHONY: web all demo check ci deps deps-test test e2e lint format fuzz fuzz-run bench bench-accuracy power install uninstall deb check-deb clean help man
 all: $(PROGRAMS) ## build the three programs
 	@mkdir -p $(BIN) && for p in $(PROGRAMS); do ln -sfn "../$${p#$(BUILD)/}" "$(BIN)/$${p##*/}"; done
 
@@ -172,6 +172,14 @@ install: all web ## install programs, unit, config, man pages, completion, page 
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) OUT=$(OUT) WEBOUT=$(if $(filter 0,$(WEB)),,$(BUILD)/web) scripts/install.sh
 uninstall: ## remove what install put there (an edited configuration and the state stay)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install.sh uninstall
+
+# ---- Debian packages: debian/ says what is in which ----
+deb: ## make Debian packages in build/deb (apt installs debhelper and lintian; WEB=0: without the page)
+	@scripts/deps.sh build deb
+	@$(MAKE) --no-print-directory web
+	@scripts/deb.sh $(BUILD)
+check-deb: deb ## install them under a systemd of their own, use, remove and purge them (needs root)
+	@tests/deb/check.sh $(BUILD)/deb
 
 clean: ## remove build/
 	rm -rf $(BUILD)

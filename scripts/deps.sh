@@ -1,16 +1,18 @@
 #!/bin/sh
-# Installs the Debian packages that a stage needs: deps.sh build [test]. Says what it does; silent when all is there.
+# Installs the Debian packages that a stage needs: deps.sh build [test] [deb]. Says what it does; silent when all is there.
 set -eu
 build="gcc make pkg-config libsystemd-dev liblmdb-dev libzmq3-dev libopenblas-dev liblapacke-dev libjansson-dev
  libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libdnnl-dev libmicrohttpd-dev"
 test="libcmocka-dev clang clang-format shellcheck python3 python3-zmq
  python3-numpy python3-pytest mypy systemd dbus lmdb-utils"
+deb="dpkg-dev debhelper dh-python lintian"
 want=""
 for stage in "$@"; do
 	case $stage in
 	build) want="$want $build" ;;
 	test) want="$want $test" ;;
-	*) echo "usage: deps.sh build|test ..." >&2; exit 2 ;;
+	deb) want="$want $deb" ;;
+	*) echo "usage: deps.sh build|test|deb ..." >&2; exit 2 ;;
 	esac
 done
 command -v dpkg-query >/dev/null 2>&1 || {

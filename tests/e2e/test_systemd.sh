@@ -3,37 +3,19 @@
 # start, user and hardening, a checkpoint dropped and found, kill -9 of daemon and scorer, watchdog, reload, stop.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-repo=$PWD
 OUT=$(readlink -f "${OUT:-build/release}")
 export OUT
-skip() { echo "skip: $*"; exit 77; }
-[ "$(id -u)" = 0 ] || skip "namespaces and systemd need root"
-for t in unshare nsenter pivot_root systemd-analyze; do
-	command -v $t >/dev/null || skip "no $t here"
-done
-[ -x /lib/systemd/systemd ] || skip "no systemd here"
+# shellcheck source=tests/e2e/systemd.sh
+. tests/e2e/systemd.sh
+machine_needs
 models=tests/fixtures/zoo
 [ -d $models/qwen2-a ] || skip "$models is not here"
 
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/mm-systemd.XXXXXX")
-before=$(find /sys/fs/cgroup -type d 2>/dev/null | sort)
-boot="" init=""
-finish() {
-	local rc=$?
-	[ -z "$init" ] || kill -KILL "$init" 2>/dev/null # all of its namespace goes with it
-	[ -z "$boot" ] || wait "$boot" 2>/dev/null
-	# systemd's groups stay behind in the machine's cgroup tree: ours are empty now.
-	comm -13 <(echo "$before") <(find /sys/fs/cgroup -type d 2>/dev/null | sort) | sort -r |
-		grep -E '/(init\.scope|[^/]*\.(slice|service|mount|socket|scope))(/|$)' | while read -r g; do rmdir "$g" 2>/dev/null; done
-	rm -rf "$tmp"
-	exit $rc
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
+machine_begin
 
 # ---- what goes into the machine ----
 stage=$tmp/stage
-mkdir -p "$stage/etc/modelmapd" "$stage/srv/zoo" "$tmp/scratch"
+mkdir -p "$stage/etc/modelmapd" "$stage/srv/zoo"
 DESTDIR=$stage PREFIX=/usr scripts/install.sh >/dev/null || exit 1
 mkdir -p "$stage/usr/share/modelmapd"
 awk 'BEGIN { srand(7); for (i = 0; i < 400; i++) { t = ""; while (length(t) < 480) t = t sprintf("%s ", substr("the of map near model light river stone and winter question", 1 + int(rand() * 40), 3 + int(rand() * 9))); gsub(/[^a-z ]/, "", t); printf "{\"text\": \"%s\", \"domain\": \"d%d\"}\n", t, i % 3 } }' \
@@ -44,53 +26,11 @@ for m in qwen2-a neox-a bard-mini; do cp -rL "$models/$m" "$stage/srv/zoo/$m"; d
 chmod -R a+rX "$stage"
 
 # ---- boot ----
-setsid unshare --pid --fork --mount --uts --ipc --cgroup --mount-proc --kill-child=KILL \
-	"$repo/tests/e2e/systemd-boot.sh" "$tmp/scratch" "$stage" </dev/null >"$tmp/boot.log" 2>&1 &
-boot=$!
-in_ns() { (cd / && exec nsenter --all --target "$init" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 "$@"); }
-fail() {
-	echo "FAIL: $*"
-	[ -z "$init" ] || in_ns journalctl -q -o short-monotonic --no-pager -u modelmapd 2>/dev/null | tail -n 40
-	exit 1
-}
-until_true() { # seconds, what, command...: waits for it
-	local n=$(($1 * 5)) what=$2
-	shift 2
-	while ! "$@" >/dev/null 2>&1; do
-		[ $((n -= 1)) -gt 0 ] || fail "waited in vain: $what"
-		sleep 0.2
-	done
-}
-for _ in $(seq 150); do
-	if ! kill -0 $boot 2>/dev/null; then
-		wait $boot
-		rc=$?
-		boot=""
-		[ $rc != 77 ] || skip "$(sed -n 's/^skip: //p' "$tmp/boot.log" | tail -n 1)"
-		# unshare itself refused: no such namespace for us here
-		grep -qE '^unshare: ' "$tmp/boot.log" && skip "$(tail -n 1 "$tmp/boot.log")"
-		cat "$tmp/boot.log"
-		exit 1
-	fi
-	init=$(pgrep -P $boot 2>/dev/null | head -n 1)
-	if [ -n "$init" ]; then
-		[ "$(cat "/proc/$init/comm" 2>/dev/null)" = systemd ] && in_ns systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded' && break
-	fi
-	init=""
-	sleep 0.2
-done
-[ -n "$init" ] || { cat "$tmp/boot.log"; fail "systemd did not come up"; }
-echo "systemd is $(in_ns systemctl is-system-running), version $(in_ns systemctl --version | head -n 1)"
+machine_boot "$stage"
 
-mm() { in_ns modelmap "$@"; }
-show() { in_ns systemctl show -P "$1" modelmapd; }
-journal_has() { in_ns journalctl -q --no-pager -u modelmapd | grep -qF -- "$1"; }
 running() { mm --json queue | grep -q '"state": *"running"'; }
-idle() { mm watch --until-idle --timeout 300 >/dev/null || fail "not idle after 300 s"; }
-scored() { [ "$(mm --json models | grep -o '"state": *"scored"' | wc -l)" = "$1" ]; }
 scorer_pid() { in_ns pgrep -x modelmap-score | grep -m 1 .; } # its number inside; fails when there is none
 drop() { in_ns cp -r "/srv/zoo/$1" /srv/models/; }
-active() { [ "$(show ActiveState)" = active ]; }
 restarted() { [ "$(show NRestarts)" -gt "$1" ] && active; }
 
 # ---- start ----
