@@ -20,7 +20,7 @@ struct kernels {
 	void (*layernorm)(const float *x, const float *w, const float *b, float eps, float *y, size_t n);
 	void (*axpy)(float a, const float *x, float *y, size_t n);
 	void (*softmax)(float *s, size_t n, float scale, float cap, const float *bias, const float *sink);
-	void (*lse)(const float *x, size_t n, float *max, double *sum);
+	void (*lse)(const float *x, size_t n, float *max, double *sum, double *first, double *second);
 	void (*softcap)(float *x, size_t n, float scale, float cap);
 	void (*to_bf16)(const float *x, uint16_t *y, size_t n);
 };
@@ -156,7 +156,12 @@ void mm_softmax_row(float *s, size_t n, float scale, float cap, const float *bia
 
 void mm_lse_add(const float *x, size_t n, float *max, double *sum)
 {
-	k()->lse(x, n, max, sum);
+	k()->lse(x, n, max, sum, NULL, NULL);
+}
+
+void mm_lse_moments(const float *x, size_t n, float *max, double *sum, double *first, double *second)
+{
+	k()->lse(x, n, max, sum, first, second);
 }
 
 void mm_softcap_row(float *x, size_t n, float scale, float cap)

@@ -154,6 +154,10 @@ void mm_softmax_row(float *s, size_t n, float scale, float cap, const float *bia
 /* Running log-sum-exp over pieces of a row: start with max = -INFINITY, sum = 0; the result is max + log(sum). NaN
  * stays NaN. */
 void mm_lse_add(const float *x, size_t n, float *max, double *sum);
+/* The same with two more sums, from 0: of exp(t) t and exp(t) t^2, t = x - max. With A, B, C the three at the end,
+ * log p has the mean B / A - log A and the variance C / A - (B / A)^2 under its own distribution. max and sum have the
+ * bits that mm_lse_add gives. */
+void mm_lse_moments(const float *x, size_t n, float *max, double *sum, double *first, double *second);
 /* x = cap * tanh(x * scale / cap); cap 0: x *= scale */
 void mm_softcap_row(float *x, size_t n, float scale, float cap);
 void mm_bf16_row(const float *x, uint16_t *y, size_t n); /* as mm_f32_to_bf16 */

@@ -152,6 +152,31 @@ static void test_lse(void **state)
 	assert_true(isnan((double)max + log(s)));
 }
 
+/* Mean and variance of log p under p itself, by definition; in two pieces, and with logits that count for nothing. */
+static void test_moments(void **state)
+{
+	(void)state;
+	for (size_t cut = 0; cut <= N; cut += 331) {
+		double sum = 0, mean = 0, var = 0, m0 = 0, m1 = 0, m2 = 0, again = 0;
+		float max = -INFINITY, top = -INFINITY;
+		fill(cut + 1, 6);
+		x[N - 1] = x[3] = -INFINITY; /* masked */
+		for (size_t i = 0; i < N; i++)
+			sum += exp((double)x[i]);
+		for (size_t i = 0; i < N; i++)
+			mean += isfinite(x[i]) ? exp((double)x[i]) / sum * ((double)x[i] - log(sum)) : 0;
+		for (size_t i = 0; i < N; i++)
+			var += isfinite(x[i]) ? exp((double)x[i]) / sum * pow((double)x[i] - log(sum) - mean, 2) : 0;
+		mm_lse_moments(x, cut, &max, &m0, &m1, &m2);
+		mm_lse_moments(x + cut, N - cut, &max, &m0, &m1, &m2);
+		assert_true(fabs(m1 / m0 - log(m0) - mean) < 1e-5);
+		assert_true(fabs(m2 / m0 - m1 / m0 * (m1 / m0) - var) < 1e-5 * (1 + var));
+		mm_lse_add(x, cut, &top, &again); /* the log-likelihoods are the same, asked for or not */
+		mm_lse_add(x + cut, N - cut, &top, &again);
+		assert_true(again == m0 && top == max);
+	}
+}
+
 static void test_rope(void **state)
 {
 	(void)state;
@@ -257,8 +282,9 @@ static uint64_t fingerprint(void)
 	h = h * 31 + mm_hash64(y, sizeof(y));
 	mm_layernorm_row(x, w, b, 1e-5f, y, N);
 	h = h * 31 + mm_hash64(y, sizeof(y));
-	mm_lse_add(x, N, &max, &s);
-	h = h * 31 + mm_hash64(&s, sizeof(s)) + mm_hash64(&max, sizeof(max));
+	double moment[2] = { 0 };
+	mm_lse_moments(x, N, &max, &s, &moment[0], &moment[1]);
+	h = h * 31 + mm_hash64(&s, sizeof(s)) + mm_hash64(&max, sizeof(max)) + mm_hash64(moment, sizeof(moment));
 	mm_softmax_row(x, N, 0.7f, 3, b, NULL);
 	mm_axpy_row(0.3f, x, y, N);
 	mm_softcap_row(y, N, 0.7f, 3);
@@ -297,6 +323,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_norms),
 		cmocka_unit_test(test_softmax),
 		cmocka_unit_test(test_lse),
+		cmocka_unit_test(test_moments),
 		cmocka_unit_test(test_rope),
 		cmocka_unit_test(test_attn),
 		cmocka_unit_test(test_bf16),
