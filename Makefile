@@ -167,6 +167,9 @@ power: $(OUT)/tests/bench/stat/power_leak ## how small a leak is found: planted 
 web: ## build the page that the daemon serves over HTTP (WEB=0: not; skipped with a line where node is missing)
 	@WEB=$(WEB) scripts/web.sh $(BUILD)/web || [ $$? = 77 ]
 
+man: all ## put what tables make into man/ and config/modelmapd.yaml (after a new option, command, argument or key)
+	@BIN=$(OUT) scripts/man.sh
+
 # ---- install ----
 install: all web ## install programs, unit, config, man pages, completion, page (DESTDIR=, PREFIX=, WEB=0)
 	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) OUT=$(OUT) WEBOUT=$(if $(filter 0,$(WEB)),,$(BUILD)/web) scripts/install.sh

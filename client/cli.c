@@ -307,6 +307,8 @@ int mm_cli_main(int argc, const char *const *argv, FILE *out, FILE *errout)
 		mm_cli_complete(&c);
 		return MM_EXIT_OK;
 	}
+	if (argc == 3 && !strcmp(argv[1], "__man"))
+		return mm_cli_man(argv[2], out) || fflush(out) ? MM_EXIT_FAILED : MM_EXIT_OK;
 	if (argc > 1 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))) {
 		fprintf(out, "modelmap %s, protocol %d\n", MM_VERSION, MM_WIRE_VERSION);
 		return MM_EXIT_OK;

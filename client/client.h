@@ -152,6 +152,7 @@ int mm_cli_main(int argc, const char *const *argv, FILE *out, FILE *err); /* exi
 int mm_cli_parse(struct mm_cli *c, int argc, const char *const *argv, struct mm_err *err) MM_MUST_CHECK;
 void mm_cli_help(const struct mm_cli *c, FILE *out); /* of c->cmd, or of all */
 void mm_cli_complete(struct mm_cli *c);		     /* candidates for the shell, see completion.bash */
+int mm_cli_man(const char *part, FILE *f);	     /* cli_man.c: a part of the manual */
 /* Connects on first use. */
 int mm_cli_call(struct mm_cli *c, const char *cmd, json_t *args, json_t **body, struct mm_err *err) MM_MUST_CHECK;
 /* Call; with --json the body is printed and *body is NULL: nothing is left to do. */

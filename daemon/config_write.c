@@ -153,7 +153,7 @@ static void put_man_key(FILE *f, const struct mm_key_row *k)
 int mm_config_man(FILE *f)
 {
 	fputs(".\\\" made from the table of keys by `modelmapd --config-man`\n"
-	      ".TH MODELMAPD.YAML 5 \"\" \"modelmapd " MM_VERSION "\"\n"
+	      ".TH MODELMAPD.YAML 5 2026-11-21 \"modelmapd " MM_VERSION "\"\n"
 	      ".SH NAME\nmodelmapd.yaml \\- settings of modelmapd\n"
 	      ".SH DESCRIPTION\n"
 	      "The file is YAML: keys at the top level and keys in sections. A key that is not there has its default.\n"

@@ -20,6 +20,19 @@ for f in usr/bin/modelmapd usr/bin/modelmap-score usr/bin/modelmap usr/lib/syste
 	[ -s "$tmp/pkg/$f" ] || fail "$f is missing"
 done
 for m in man/*.[1-8]; do [ -s "$tmp/pkg/usr/share/man/man${m##*.}/${m#man/}" ] || fail "$m is not installed"; done
+# Every option that a program's help names stands in its page, every page that a page names is there, and nothing in them makes a
+# formatter complain.
+for m in 8:modelmapd 1:modelmap 1:modelmap-score; do
+	page=man/${m#*:}.${m%%:*}
+	"$tmp/pkg/usr/bin/${m#*:}" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u | while IFS= read -r o; do
+		sed 's/\\-/-/g' "$page" | grep -qE -- "$o([^a-z-]|\$)" || fail "$page does not name $o"
+	done || exit 1
+done
+sed 's/\\-/-/g' man/*.[1-8] | grep -oE '(modelmap|modelmapd|modelmap-score|modelmapd\.yaml|modelmap[a-z.-]*) ?\([1-8]\)' | sort -u | tr -d ' ()' | while IFS= read -r ref; do
+	[ -s "man/${ref%?}.${ref#"${ref%?}"}" ] || fail "the pages refer to ${ref%?}(${ref#"${ref%?}"}), which does not exist"
+done || exit 1
+if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.[1-8] || fail "mandoc"; fi
+if command -v groff >/dev/null; then for m in man/*.[1-8]; do said=$(groff -man -ww -z -K utf8 -T utf8 "$m" 2>&1) && [ -z "$said" ] || fail "groff: $m: $said"; done; fi
 ! grep -rn "/usr/local\|$tmp" "$tmp/pkg/usr/lib" || fail "another path in the unit"
 grep -q '^ExecStart=/usr/bin/modelmapd --config /etc/modelmapd/modelmapd.yaml' "$tmp/pkg/usr/lib/systemd/system/modelmapd.service" ||
 	fail "ExecStart"

@@ -1,9 +1,11 @@
-/* The manual pages name every command, option, argument and error code that the tables have. */
+/* The manual pages name every command, option, argument and error code that the tables have, and what is made from the
+ * tables is what they give. */
 #include "client/client.h"
 
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,8 +89,41 @@ static void test_protocol(void **state)
 	mm_free(s);
 }
 
+/* Between the marks of a page stands what `make man` would put there. */
+static void check_made(const char *path, const char *part)
+{
+	struct mm_err err = { 0 };
+	char mark[64], *want = NULL;
+	size_t len, n = 0;
+	char *s = mm_file_read(path, 1 << 20, &len, &err);
+	if (!s)
+		fail_msg("%s", err.text);
+	snprintf(mark, sizeof mark, ".\\\" made by make man: %s\n", part);
+	char *from = strstr(s, mark), *to = from ? strstr(from, "\n.\\\" end\n") : NULL;
+	if (!to)
+		fail_msg("%s has no marks for %s", path, part);
+	from += strlen(mark);
+	FILE *f = open_memstream(&want, &n);
+	assert_non_null(f);
+	assert_int_equal(mm_cli_man(part, f), 0);
+	fclose(f);
+	if (n != (size_t)(to + 1 - from) || memcmp(from, want, n) != 0)
+		fail_msg("%s is not what the table of %s gives: run make man", path, part);
+	free(want);
+	mm_free(s);
+}
+
+static void test_made(void **state)
+{
+	(void)state;
+	check_made("man/modelmap.1", "options");
+	check_made("man/modelmap-protocol.7", "arguments");
+	assert_int_equal(mm_cli_man("nonsense", stdout), -1);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_client), cmocka_unit_test(test_protocol) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_client), cmocka_unit_test(test_protocol),
+		cmocka_unit_test(test_made) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
