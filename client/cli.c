@@ -69,7 +69,7 @@ static const struct mm_opt *find_letter(char letter)
 
 static int unknown_option(const char *word, struct mm_err *err)
 {
-	const char *names[64], *near = NULL;
+	const char *names[128], *near = NULL;
 	size_t n = 0;
 	for (; n < mm_n_cli_opts && n < MM_COUNT(names); n++)
 		names[n] = mm_cli_opts[n].name;
@@ -116,7 +116,7 @@ static int take_option(
 
 static int unknown_command(const char *name, struct mm_err *err)
 {
-	const char *names[64];
+	const char *names[128];
 	size_t n = 0;
 	for (; n < mm_n_cli_cmds && n < MM_COUNT(names); n++)
 		names[n] = mm_cli_cmds[n].name;

@@ -111,7 +111,7 @@ struct mm_cli {
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
 			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
-			*max_bytes, *since, *by, *texts, *config;
+			*max_bytes, *since, *by, *texts, *config, *png, *graphml, *csv, *tensorboard;
 		bool rules, json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
 		int64_t k, seed, folds, dim, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
@@ -129,7 +129,7 @@ struct mm_opt {
 	const char *complete; /* "file", "dir", "model", or choices "a|b" (checked too); NULL: nothing */
 	const char *help;
 };
-#define MM_CLI_MAX_OPTS 8
+#define MM_CLI_MAX_OPTS 12
 struct mm_cli_cmd {
 	const char *name, *args, *help;
 	size_t min_word, max_word;
@@ -189,6 +189,18 @@ int mm_texts_select(struct mm_cli *c, struct mm_err *err); /* cmd_select.c: of m
 int mm_run_place(struct mm_cli *c, struct mm_err *err);
 int mm_run_keygen(struct mm_cli *c, struct mm_err *err);
 int mm_run_call(struct mm_cli *c, struct mm_err *err);
+
+/* ---- part.c: a file that is there when it is whole ---- */
+
+struct mm_part {
+	char *tmp; /* NULL: written into path itself */
+	const char *path;
+	int fd;
+};
+int mm_part_open(struct mm_part *p, const char *path, bool force, unsigned mode,
+	struct mm_err *err) MM_MUST_CHECK;						     /* force: replace */
+int mm_part_write(void *part, const void *data, size_t n, struct mm_err *err) MM_MUST_CHECK; /* an mm_sink */
+int mm_part_close(struct mm_part *p, bool good, struct mm_err *err) MM_MUST_CHECK; /* not good: as if it had not been */
 
 /* ---- child.c: another program is asked ---- */
 
@@ -266,6 +278,43 @@ int mm_svg_dendrogram(const json_t *cluster, const char *title, struct mm_buf *o
 int mm_alert_evidence(const struct mm_cli *c, const json_t *evidence, struct mm_err *err) MM_MUST_CHECK;
 int mm_svg_alert(const json_t *alert, struct mm_buf *b, struct mm_err *err) MM_MUST_CHECK;
 void mm_xml_put(struct mm_buf *b, const char *s); /* escaped; what XML cannot hold becomes U+FFFD */
+
+/* out_near.c, out_tree.c: the replies of `near` and `tree` as pictures */
+int mm_svg_near(const json_t *near, const char *title, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_svg_tree(const json_t *tree, const char *title, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- out_picture.c: --svg and --png of every command that draws ---- */
+
+/* Head of a picture: size, white ground, title, caption. */
+void mm_svg_head(struct mm_buf *b, double w, double h, const char *title, const char *caption);
+bool mm_picture_wanted(const struct mm_cli *c);
+bool mm_picture_only(const struct mm_cli *c); /* it goes to the standard output, so nothing else does */
+int mm_picture_write(const struct mm_cli *c, const struct mm_buf *svg, struct mm_err *err) MM_MUST_CHECK;
+/* Whole contents to a file, or with "-" to the output; told on stderr. */
+int mm_file_give(
+	const struct mm_cli *c, const char *path, const void *data, size_t n, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- out_graph.c: the family tree for other programs ---- */
+
+/* Parents by index: a reply whose parents form a ring loses the link that closes it. */
+struct mm_family {
+	size_t n;
+	const json_t **model; /* [n] rows of the reply, parents before their children */
+	size_t *parent;	      /* [n] SIZE_MAX: a root */
+	size_t *parent2;      /* [n] of a merge; SIZE_MAX: none */
+	unsigned *depth;      /* [n] generations above */
+};
+int mm_family_make(struct mm_family *f, const json_t *tree, struct mm_err *err) MM_MUST_CHECK;
+void mm_family_free(struct mm_family *f);
+int mm_graphml(const json_t *tree, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+int mm_newick(const json_t *tree, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- export_files.c: models and vectors as tables for other programs ---- */
+
+void mm_csv_put(struct mm_buf *b, const char *s); /* quoted where it has to be */
+void mm_tsv_put(struct mm_buf *b, const char *s); /* tab, line break and backslash as \t, \n, \r, \\ */
+int mm_export_csv(struct mm_cli *c, const char *path, struct mm_err *err) MM_MUST_CHECK;
+int mm_export_tensorboard(struct mm_cli *c, const char *dir, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- texts_build.c: files into chunks ---- */
 

@@ -1,70 +1,8 @@
-/* cmd_admin.c - refit, epochs, backup, export, keygen, and `call` for everything else that the protocol has. */
+/* cmd_admin.c - refit, epochs, keygen, and `call` for everything else that the protocol has. */
 #include "client/client.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-/* ---- files: written beside their place and renamed: a broken one is never there, an old one stays until then. A
- * device or a pipe is written into. ---- */
-
-struct part {
-	char *tmp; /* NULL: written into path itself */
-	const char *path;
-	int fd;
-};
-
-static int part_open(struct part *p, const char *path, bool force, unsigned mode, struct mm_err *err)
-{
-	struct stat st;
-	*p = (struct part){ .path = path, .fd = -1 };
-	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
-		p->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-		return p->fd < 0 ? mm_fail_errno(err, "cannot write %s", path) : 0;
-	}
-	if (!force && !lstat(path, &st))
-		return mm_fail(err, MM_ECONFLICT, "%s is there already; --force replaces it", path);
-	if (!(p->tmp = mm_asprintf(err, "%s.part-%ld", path, (long)getpid())))
-		return -1;
-	p->fd = open(p->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	return p->fd < 0 ? mm_fail_errno(err, "cannot create %s", p->tmp) : 0;
-}
-
-static int part_write(void *ctx, const void *data, size_t n, struct mm_err *err)
-{
-	struct part *p = ctx;
-	for (const char *at = data; n;) {
-		ssize_t k = write(p->fd, at, n);
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return mm_fail_errno(err, "cannot write %s", p->tmp ? p->tmp : p->path);
-		at += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
-static int part_close(struct part *p, bool good, struct mm_err *err)
-{
-	int rc = good ? 0 : -1;
-	if (p->fd >= 0) {
-		if (!rc && p->tmp && fsync(p->fd))
-			rc = mm_fail_errno(err, "cannot write %s", p->tmp);
-		close(p->fd);
-		if (!rc && p->tmp && rename(p->tmp, p->path))
-			rc = mm_fail_errno(err, "cannot rename %s to %s", p->tmp, p->path);
-		if (rc && p->tmp)
-			unlink(p->tmp);
-	}
-	mm_free(p->tmp);
-	*p = (struct part){ .fd = -1 };
-	return rc;
-}
 
 /* ---- refit, epochs ---- */
 
@@ -171,131 +109,18 @@ int mm_run_epochs(struct mm_cli *c, struct mm_err *err)
 	return rc;
 }
 
-/* ---- backup, export ---- */
-
-static void show_progress(void *ctx, uint64_t done, uint64_t total)
-{
-	(void)ctx;
-	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "\r%3.0f%%%s", 100.0 * (double)done / (double)total, done == total ? "\r    \r" : "");
-}
-
-static void told(struct mm_cli *c, json_t *summary, const char *what, const char *path, uint64_t bytes)
-{
-	char size[32];
-	mm_format_size(bytes, size, sizeof size);
-	json_object_set_new(summary, path, json_pack("{s:s, s:I}", "what", what, "bytes", (json_int_t)bytes));
-	if (!c->o.json)
-		mm_say(c, "%s: %s, %s bytes", path, what, size);
-}
-
-/* Fetches what `args` asks for into a file; *keep (may be NULL) gets the reply. */
-static int fetch_file(struct mm_cli *c, const char *cmd, json_t *args, const char *path, unsigned mode, json_t *summary,
-	json_t **keep, struct mm_err *err)
-{
-	struct part p;
-	json_t *b = NULL;
-	/* The file first: what cannot be written need not be asked for. */
-	int rc = part_open(&p, path, true, mode, err);
-	if (rc)
-		json_decref(args);
-	else
-		rc = mm_cli_call(c, cmd, args, &b, err);
-	if (!rc)
-		rc = mm_conn_fetch(c->conn, b, part_write, &p, show_progress, err);
-	rc = part_close(&p, !rc, err);
-	if (!rc)
-		told(c, summary, *mm_str(b, "what") ? mm_str(b, "what") : cmd, path,
-			(uint64_t)mm_int(json_object_get(b, "bulk"), "bytes", 0));
-	if (!rc && keep)
-		*keep = json_incref(b);
-	json_decref(b);
-	return rc;
-}
-
-/* The names that came with the vectors: a model may arrive between two requests. */
-static int write_names(struct mm_cli *c, const json_t *names, json_t *summary, struct mm_err *err)
-{
-	struct mm_buf text = { 0 };
-	struct part p;
-	json_t *v;
-	size_t i;
-	json_array_foreach (names, i, v) {
-		mm_buf_str(&text, json_is_string(v) ? json_string_value(v) : "?");
-		mm_buf_u8(&text, '\n');
-	}
-	int rc = mm_buf_check(&text, err) ? -1 : part_open(&p, c->o.names, true, 0666, err);
-	if (!rc) {
-		rc = text.len ? part_write(&p, text.data, text.len, err) : 0;
-		rc = part_close(&p, !rc, err);
-	}
-	if (!rc)
-		told(c, summary, "names", c->o.names, text.len);
-	mm_buf_fini(&text);
-	return rc;
-}
-
-static int end_files(struct mm_cli *c, json_t *summary, int rc, struct mm_err *err)
-{
-	if (!rc && c->o.json) {
-		json_t *o = json_pack("{s:O}", "files", summary);
-		rc = mm_json_print(o, &c->term, c->out, err);
-		json_decref(o);
-	}
-	json_decref(summary);
-	return rc;
-}
-
-int mm_run_backup(struct mm_cli *c, struct mm_err *err)
-{
-	json_t *summary = json_object();
-	/* It holds everything the store holds: for its owner only. */
-	int rc = fetch_file(c, "backup", NULL, c->word[0], 0600, summary, NULL, err);
-	return end_files(c, summary, rc, err);
-}
-
-int mm_run_export(struct mm_cli *c, struct mm_err *err)
-{
-	json_t *summary = json_object(), *vectors = NULL;
-	int rc = 0;
-	if (!c->o.vectors && !c->o.names && !c->o.coords) {
-		c->usage = true;
-		rc = mm_fail(err, MM_EINVAL, "nothing to export: say --vectors FILE, --names FILE or --coords FILE");
-	}
-	if (!rc && c->o.vectors)
-		rc = fetch_file(
-			c, "export", json_pack("{s:s}", "what", "vectors"), c->o.vectors, 0666, summary, &vectors, err);
-	const json_t *names = json_object_get(vectors, "names");
-	if (!rc && c->o.names && names)
-		rc = write_names(c, names, summary, err);
-	else if (!rc && c->o.names)
-		rc = fetch_file(c, "export", json_pack("{s:s}", "what", "names"), c->o.names, 0666, summary, NULL, err);
-	if (!rc && c->o.coords) {
-		json_t *args = json_pack("{s:s}", "what", "coords");
-		if (c->o.method)
-			json_object_set_new(args, "method", json_string(c->o.method));
-		if (c->o.dim)
-			json_object_set_new(args, "dim", json_integer(c->o.dim));
-		if (c->o.epoch)
-			json_object_set_new(args, "epoch", json_integer(c->o.epoch));
-		rc = fetch_file(c, "export", args, c->o.coords, 0666, summary, NULL, err);
-	}
-	json_decref(vectors);
-	return end_files(c, summary, rc, err);
-}
-
 /* ---- keygen ---- */
 
 int mm_run_keygen(struct mm_cli *c, struct mm_err *err)
 {
 	char public_key[41], secret_key[42];
-	struct part p;
-	if (mm_conn_keygen(public_key, secret_key, err) || part_open(&p, c->word[0], c->o.force, 0600, err))
+	struct mm_part p;
+	if (mm_conn_keygen(public_key, secret_key, err) || mm_part_open(&p, c->word[0], c->o.force, 0600, err))
 		return -1;
 	secret_key[40] = '\n';
-	int rc = part_write(&p, secret_key, 41, err);
+	int rc = mm_part_write(&p, secret_key, 41, err);
 	explicit_bzero(secret_key, sizeof secret_key);
-	if (part_close(&p, !rc, err))
+	if (mm_part_close(&p, !rc, err))
 		return -1;
 	fprintf(c->out, "%s\n", public_key);
 	return 0;

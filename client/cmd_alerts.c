@@ -180,16 +180,10 @@ static int show_alert(const struct mm_cli *c, const json_t *a, struct mm_err *er
 	return mm_alert_evidence(c, json_object_get(a, "evidence"), err);
 }
 
-static int write_svg(const struct mm_cli *c, const json_t *a, struct mm_err *err)
+static int draw(const struct mm_cli *c, const json_t *a, struct mm_err *err)
 {
 	struct mm_buf b = { 0 };
-	int rc = mm_svg_alert(a, &b, err);
-	if (!rc && !strcmp(c->o.svg, "-"))
-		rc = fwrite(b.data, 1, b.len, c->out) == b.len ? 0 : mm_fail(err, MM_EIO, "cannot write the output");
-	else if (!rc)
-		rc = mm_file_write(c->o.svg, b.data, b.len, err);
-	if (!rc && strcmp(c->o.svg, "-") != 0)
-		mm_say(c, "%s: written", c->o.svg);
+	int rc = mm_svg_alert(a, &b, err) || mm_picture_write(c, &b, err) ? -1 : 0;
 	mm_buf_fini(&b);
 	return rc;
 }
@@ -208,7 +202,7 @@ static int change(struct mm_cli *c, const char *action, int64_t id, struct mm_er
 	if (strcmp(action, "show") != 0)
 		fprintf(c->out, "alert %lld: %s\n", (long long)id, mm_str(a, "state"));
 	else
-		rc = c->o.svg ? write_svg(c, a, err) : show_alert(c, a, err);
+		rc = mm_picture_wanted(c) ? draw(c, a, err) : show_alert(c, a, err);
 	json_decref(b);
 	return rc;
 }

@@ -49,15 +49,10 @@ static void branch(struct tree *tr, const char *parent, int depth)
 	}
 }
 
-int mm_run_tree(struct mm_cli *c, struct mm_err *err)
+static int print_tree(struct mm_cli *c, const json_t *b, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "MODEL", false, 0, 16 }, { "", false, 2, 0 },
 		{ "KL BITS/BYTE", true, 1, 0 }, { "", false, 3, 12 } };
-	json_t *b;
-	if (mm_cli_ask(c, "tree", c->o.domain ? json_pack("{s:s}", "domain", c->o.domain) : NULL, &b, err))
-		return -1;
-	if (!b)
-		return 0;
 	struct tree tr = {
 		.c = c, .models = json_object_get(b, "models"), .t = mm_table_new(cols, MM_COUNT(cols), err)
 	};
@@ -68,22 +63,57 @@ int mm_run_tree(struct mm_cli *c, struct mm_err *err)
 		rc = mm_table_print(tr.t, &c->term, c->out, err);
 	}
 	mm_table_free(tr.t);
+	return rc;
+}
+
+/* The tree for other programs and as a picture. *shown: the standard output has had something. */
+static int tree_files(struct mm_cli *c, const json_t *b, bool *shown, struct mm_err *err)
+{
+	static int (*const make[])(const json_t *, struct mm_buf *, struct mm_err *) = { mm_graphml, mm_newick };
+	const char *path[] = { c->o.graphml, c->o.newick ? c->o.output ? c->o.output : "-" : NULL };
+	struct mm_buf out = { 0 };
+	int rc = 0;
+	*shown = mm_picture_only(c);
+	for (size_t i = 0; !rc && i < MM_COUNT(path); i++) {
+		if (!path[i])
+			continue;
+		out.len = 0;
+		*shown = *shown || !strcmp(path[i], "-");
+		rc = make[i](b, &out, err) || mm_file_give(c, path[i], out.data, out.len, err) ? -1 : 0;
+	}
+	out.len = 0;
+	if (!rc && mm_picture_wanted(c))
+		rc = mm_svg_tree(b, c->o.title ? c->o.title : "Family tree of language models", &out, err) ||
+				     mm_picture_write(c, &out, err)
+			     ? -1
+			     : 0;
+	mm_buf_fini(&out);
+	return rc;
+}
+
+int mm_run_tree(struct mm_cli *c, struct mm_err *err)
+{
+	json_t *b;
+	bool shown = false;
+	if (mm_cli_call(c, "tree", c->o.domain ? json_pack("{s:s}", "domain", c->o.domain) : NULL, &b, err))
+		return -1;
+	int rc = tree_files(c, b, &shown, err);
+	if (!rc && c->o.json && !shown)
+		rc = mm_json_print(b, &c->term, c->out, err);
+	else if (!rc && !shown)
+		rc = print_tree(c, b, err);
 	json_decref(b);
 	return rc;
 }
 
 /* ---- cluster ---- */
 
-static int write_svg(const struct mm_cli *c, const json_t *reply, struct mm_err *err)
+static int draw(const struct mm_cli *c, const json_t *reply, struct mm_err *err)
 {
 	struct mm_buf b = { 0 };
 	int rc = mm_svg_dendrogram(reply, c->o.title ? c->o.title : "Language models by likeness", &b, err);
-	if (!rc && !strcmp(c->o.svg, "-"))
-		rc = fwrite(b.data, 1, b.len, c->out) == b.len ? 0 : mm_fail(err, MM_EIO, "cannot write the output");
-	else if (!rc)
-		rc = mm_file_write(c->o.svg, b.data, b.len, err);
-	if (!rc && strcmp(c->o.svg, "-") != 0)
-		mm_say(c, "%s: written", c->o.svg);
+	if (!rc)
+		rc = mm_picture_write(c, &b, err);
 	mm_buf_fini(&b);
 	return rc;
 }
@@ -118,8 +148,8 @@ int mm_run_cluster(struct mm_cli *c, struct mm_err *err)
 		json_object_set_new(args, "domain", json_string(c->o.domain));
 	if (mm_cli_call(c, "cluster", args, &b, err))
 		return -1;
-	int rc = c->o.svg ? write_svg(c, b, err) : 0;
-	bool shown = c->o.svg && !strcmp(c->o.svg, "-");
+	int rc = mm_picture_wanted(c) ? draw(c, b, err) : 0;
+	bool shown = mm_picture_only(c);
 	if (!rc && c->o.json)
 		rc = mm_json_print(b, &c->term, c->out, err);
 	else if (!rc && c->o.newick)

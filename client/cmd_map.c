@@ -1,7 +1,5 @@
-/* cmd_map.c - `map`: drawn in the terminal, and as a picture with --svg. */
+/* cmd_map.c - `map`: drawn in the terminal, and as a picture with --svg or --png. */
 #include "client/client.h"
-
-#include <string.h>
 
 /* Families, runs and alerts make the map readable; without them it is still a map. */
 static json_t *also(struct mm_cli *c, const char *cmd)
@@ -11,16 +9,12 @@ static json_t *also(struct mm_cli *c, const char *cmd)
 	return mm_cli_call(c, cmd, NULL, &b, &ignored) ? NULL : b;
 }
 
-static int write_svg(const struct mm_cli *c, const struct mm_view *v, struct mm_err *err)
+static int draw(const struct mm_cli *c, const struct mm_view *v, struct mm_err *err)
 {
 	struct mm_buf b = { 0 };
 	int rc = mm_svg_map(v, c->o.title ? c->o.title : "Map of language models", &b, err);
-	if (!rc && !strcmp(c->o.svg, "-"))
-		rc = fwrite(b.data, 1, b.len, c->out) == b.len ? 0 : mm_fail(err, MM_EIO, "cannot write the output");
-	else if (!rc)
-		rc = mm_file_write(c->o.svg, b.data, b.len, err);
-	if (!rc && strcmp(c->o.svg, "-") != 0)
-		mm_say(c, "%s: written", c->o.svg);
+	if (!rc)
+		rc = mm_picture_write(c, &b, err);
 	mm_buf_fini(&b);
 	return rc;
 }
@@ -40,15 +34,15 @@ int mm_run_map(struct mm_cli *c, struct mm_err *err)
 	if (mm_cli_call(c, "map", args, &map, err))
 		return -1;
 	int rc = c->o.json ? mm_json_print(map, &c->term, c->out, err) : 0;
-	if (rc || (c->o.json && !c->o.svg)) {
+	if (rc || (c->o.json && !mm_picture_wanted(c))) {
 		json_decref(map);
 		return rc;
 	}
 	if (mm_view_make(&v, map, also(c, "models"), also(c, "alerts"), err))
 		return -1;
-	if (c->o.svg)
-		rc = write_svg(c, &v, err);
-	bool only_file = c->o.json || (c->o.svg && !strcmp(c->o.svg, "-"));
+	if (mm_picture_wanted(c))
+		rc = draw(c, &v, err);
+	bool only_file = c->o.json || mm_picture_only(c);
 	if (!rc && !only_file && !v.n)
 		fputs("There is nothing on the map yet.\n", c->out);
 	else if (!rc && !only_file)

@@ -59,33 +59,32 @@ static int filters(const struct mm_cli *c, json_t *args, struct mm_err *err)
 	return 0;
 }
 
-int mm_run_near(struct mm_cli *c, struct mm_err *err)
+static int draw(const struct mm_cli *c, const json_t *b, struct mm_err *err)
+{
+	struct mm_buf out = { 0 };
+	int rc = mm_svg_near(b, c->o.title ? c->o.title : "Nearest relatives", &out, err) ||
+				 mm_picture_write(c, &out, err)
+			 ? -1
+			 : 0;
+	mm_buf_fini(&out);
+	return rc;
+}
+
+static int print_near(struct mm_cli *c, const json_t *b, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "", true, 5, 0 }, { "MODEL", false, 0, 16 },
 		{ "KL BITS/BYTE", true, 0, 0 }, { "", false, 3, 0 }, { "KL NATS/TEXT", true, 1, 0 },
 		{ "FAMILY", false, 2, 0 }, { "PARAMS", true, 4, 0 }, { "SIZE B", true, 6, 0 },
 		{ "TYPE", false, 7, 0 } };
-	json_t *b, *args = json_pack("{s:s}", "name", c->word[0]), *o;
 	char bar[4 * BAR + 1], cell[MM_CELL], kl[2 * MM_CELL], clean[4096];
+	json_t *o;
 	size_t i;
-	if (c->o.k)
-		json_object_set_new(args, "k", json_integer(c->o.k));
-	if (filters(c, args, err)) {
-		json_decref(args);
-		return -1;
-	}
-	if (mm_cli_ask(c, "near", args, &b, err))
-		return -1;
-	if (!b)
-		return 0;
 	const json_t *list = json_object_get(b, "neighbours");
 	double far = mm_num(
 		json_array_get(list, json_array_size(list) ? json_array_size(list) - 1 : 0), "kl_bits_per_byte", 0);
 	struct mm_table *t = mm_table_new(cols, MM_COUNT(cols), err);
-	if (!t) {
-		json_decref(b);
+	if (!t)
 		return -1;
-	}
 	json_array_foreach (list, i, o) {
 		mm_fmt_bar(&c->term, far > 0 ? mm_num(o, "kl_bits_per_byte", 0) / far : 0, BAR, bar, sizeof bar);
 		mm_table_put(t, MM_DIM, "%zu", i + 1);
@@ -111,6 +110,26 @@ int mm_run_near(struct mm_cli *c, struct mm_err *err)
 					 : "  no other model is on the map yet\n",
 			c->out);
 	mm_table_free(t);
+	return rc;
+}
+
+int mm_run_near(struct mm_cli *c, struct mm_err *err)
+{
+	json_t *b, *args = json_pack("{s:s}", "name", c->word[0]);
+	if (c->o.k)
+		json_object_set_new(args, "k", json_integer(c->o.k));
+	if (filters(c, args, err)) {
+		json_decref(args);
+		return -1;
+	}
+	if (mm_cli_call(c, "near", args, &b, err))
+		return -1;
+	int rc = mm_picture_wanted(c) ? draw(c, b, err) : 0;
+	bool only = mm_picture_only(c);
+	if (!rc && !only && c->o.json)
+		rc = mm_json_print(b, &c->term, c->out, err);
+	else if (!rc && !only)
+		rc = print_near(c, b, err);
 	json_decref(b);
 	return rc;
 }

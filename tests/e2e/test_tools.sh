@@ -57,3 +57,64 @@ doctor "'on the map as qwen2-a,' in at('qwen2-a') and 'on the map as evil' in at
 doctor "has('sockets','mode 0660') and has('daemon','modelmapd') and has('limits','of the daemon' if 0 else 'the daemon')"
 rm -rf "$models/run"
 until_true 60 "all is well" mm doctor >"$work/out" 2>&1
+
+# ---- exports: every format is read back by a parser of its own, with the name that hurts ----
+name=$(mm --json models | python3 -c 'import json,sys; print(next(m["name"] for m in json.load(sys.stdin)["models"] if m["name"].startswith("evil")))')
+mm export --csv "$work/m.csv" --tensorboard "$work/tb" --vectors "$work/v.npy" --names "$work/n.txt" 2>/dev/null || fail "export"
+mm tree --graphml "$work/t.graphml" --newick -o "$work/t.nwk" --svg "$work/t.svg" >/dev/null 2>&1 || fail "tree to files"
+mm near qwen2-a --svg "$work/near.svg" --title 'a<b>&"' >/dev/null 2>&1 || fail "near --svg"
+mm map --svg "$work/map.svg" >/dev/null 2>&1 || fail "map --svg"
+mm cluster --svg "$work/c.svg" >/dev/null 2>&1 || fail "cluster --svg"
+[ "$(mm tree --newick)" = "$(cat "$work/t.nwk")" ] || fail "tree --newick on the standard output"
+python3 - "$work" "$name" <<'EOF' || fail "exports"
+import ast, array, csv, re, sys
+import xml.etree.ElementTree as et
+work, name = sys.argv[1:]
+rows = list(csv.DictReader(open(work + "/m.csv", newline="")))
+assert len(rows) == 4 and name in {r["name"] for r in rows}, rows
+assert all(float(r["bits_per_byte"]) > 0 and r["x"] and r["open_alerts"] == "0" for r in rows if r["state"] == "scored")
+raw = open(work + "/v.npy", "rb").read()
+k, n = ast.literal_eval(raw[10:10 + int.from_bytes(raw[8:10], "little")].decode())["shape"]
+v = array.array("f", raw[len(raw) - 4 * k * n:])
+names = open(work + "/n.txt").read().split("\n")[:-1]
+got = [[float(x) for x in l.split("\t")] for l in open(work + "/tb/vectors.tsv")]
+assert len(got) == k and all(len(r) == n for r in got)
+assert all(abs(sum(r)) < 0.01 for r in got) and all(abs(sum(c)) < 0.01 for c in zip(*got))
+# Above the threshold, differences of two rows are those of the raw vectors, up to one number for the pair.
+diff = sorted(v[j] - v[n + j] - got[0][j] + got[1][j] for j in range(n))
+assert diff[n // 4] - diff[3 * n // 4] < 0.01 and abs(diff[n // 4] - diff[3 * n // 4]) < 0.01, diff
+meta = [l.rstrip("\n").split("\t") for l in open(work + "/tb/metadata.tsv", newline="\n")]
+assert len(meta) == 4 and all(len(r) == len(meta[0]) for r in meta) and meta[0][0] == "name"
+unescape = lambda s: re.sub(r"\\(.)", lambda m: {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}[m[1]], s)
+assert [unescape(r[0]) for r in meta[1:]] == names, (meta, names)
+assert 'tensor_path: "vectors.tsv"' in open(work + "/tb/projector_config.pbtxt").read()
+g = et.parse(work + "/t.graphml").getroot()
+ns = "{http://graphml.graphdrawing.org/xmlns}"
+keys = {k.get("id") for k in g.findall(ns + "key")}
+nodes = {n.get("id"): {d.get("key"): d.text for d in n} for n in g.iter(ns + "node")}
+assert {n["name"] for n in nodes.values()} == set(names), nodes
+for e in g.iter(ns + "edge"):
+    assert e.get("source") in nodes and e.get("target") in nodes and all(d.get("key") in keys for d in e)
+text = open(work + "/t.nwk").read()
+labels = [m.replace("''", "'") for m in re.findall(r"'((?:[^']|'')*)'", text)]
+assert sorted(labels) == sorted(names), (labels, names)
+bare = re.sub(r"'(?:[^']|'')*'", "", text)
+assert bare.count("(") == bare.count(")") and re.fullmatch(r"\([(),:0-9.e+-]*\);\n", bare), bare
+for f in ("t", "near", "map", "c"):
+    root = et.parse(work + "/" + f + ".svg").getroot()
+    titles = [x.text for x in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert any(name in (t or "") for t in titles), (f, titles)
+    assert not [x for x in root.iter() if x.tag.endswith("}b") or x.tag.endswith("script")], f
+assert et.parse(work + "/near.svg").getroot().find("{http://www.w3.org/2000/svg}title").text == 'a<b>&"'
+EOF
+if command -v rsvg-convert >/dev/null; then
+	for c in map tree "near qwen2-a" cluster; do
+		# shellcheck disable=SC2086 # words of a command
+		mm $c --png "$work/p.png" >/dev/null 2>"$work/err" || fail "$c --png: $(cat "$work/err")"
+		python3 -c 'import struct,sys; d=open(sys.argv[1],"rb").read(); w,h=struct.unpack(">II",d[16:24]); assert d[1:4]==b"PNG" and w>600 and h>200' "$work/p.png" || fail "$c: no PNG"
+	done
+else
+	echo "note: no rsvg-convert here, PNG is not tested"
+fi
+PATH=/nonexistent mm map --png "$work/none.png" >/dev/null 2>"$work/err"
+[ $? = 1 ] && grep -q librsvg2-bin "$work/err" && [ ! -e "$work/none.png" ] || fail "without rsvg-convert"
