@@ -19,6 +19,20 @@ static void tell_model(const struct mm_model *m)
 		i.n_ctx, i.compute, i.kernel, mm_threads());
 }
 
+/* One layer, a batch of one text and what every process needs: less is not possible, and nobody is left to wonder. */
+static void tell_memory(const struct mm_model *m, uint64_t asked)
+{
+	struct mm_model_info i;
+	char want[32], have[32];
+	mm_model_info(m, &i);
+	if (!i.n_memory_min)
+		return;
+	mm_format_size(i.n_memory_min, want, sizeof(want));
+	mm_format_size(asked, have, sizeof(have));
+	fprintf(stderr, "modelmap-score: --memory %s is less than a layer of this model needs: expect about %s\n", have,
+		want);
+}
+
 int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
 {
 	struct mm_texts texts = { 0 };
@@ -37,6 +51,7 @@ int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
 		!(tok = mm_tok_of(mm_model_ckpt(m), err)))
 		goto out;
 	double load = mm_monotonic() - start;
+	tell_memory(m, o->mo.memory);
 	if (o->verbose)
 		tell_model(m);
 	if (mm_score_texts(m, tok, &texts, &so, &r, err))

@@ -434,6 +434,7 @@ void mm_model_info(const struct mm_model *m, struct mm_model_info *info)
 		.compute = m->compute == MM_COMPUTE_BF16 ? "bf16" : "f32",
 		.kernel = m->kernel,
 		.flops = mm_memory_flops(m),
+		.n_memory_min = m->n_memory_min,
 		.bos = m->bos,
 		.eos = m->eos,
 	};

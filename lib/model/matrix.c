@@ -164,11 +164,14 @@ struct mm_lin *mm_w_lin(const struct mm_model *m, size_t l, const enum mm_slot *
 	return mm_w_lin_as(m, l, w, bias, e, m->compute == MM_COMPUTE_BF16 ? MM_BF16 : MM_F32, err);
 }
 
-/* Where bf16 is the slower arithmetic it is taken for its small weights or by order: then the head, whose rounding is
- * seen directly in the result, is f32. */
+/* The head's rounding is seen directly in the result: it is f32 where bf16 is the slower arithmetic (and was taken for
+ * its small weights or by order), and in small models, which are scored in seconds either way and whose few channels
+ * average little of the rounding away. */
+#define HEAD_HALF_MIN ((size_t)1 << 23)
 enum mm_dtype mm_head_type(const struct mm_model *m)
 {
-	return m->compute == MM_COMPUTE_BF16 && mm_lin_bf16_fast() ? MM_BF16 : MM_F32;
+	bool large = m->hp.n_vocab * m->hp.n_embd >= HEAD_HALF_MIN;
+	return m->compute == MM_COMPUTE_BF16 && large && mm_lin_bf16_fast() ? MM_BF16 : MM_F32;
 }
 
 struct mm_lin *mm_w_lin_part(

@@ -13,7 +13,8 @@
 #define FLOOR	    ((uint64_t)1 << 30)
 #define ROWS_MIN    ((size_t)16 * MM_TILE)
 #define ROWS_STREAM ((size_t)84 * MM_TILE)
-#define LONGEST	    ((size_t)2048)	 /* a guess, before the texts are seen */
+#define LONGEST	    ((size_t)2048) /* a guess, before the texts are seen */
+#define USUAL	    ((size_t)8 * MM_TILE)
 #define OTHER	    ((uint64_t)48 << 20) /* tokenizer, results, libraries' own buffers */
 
 static uint64_t elem_bytes(const struct mm_model *m)
@@ -92,6 +93,8 @@ void mm_memory_plan(struct mm_model *m)
 	uint64_t need = packed * elem_bytes(m) + wide + m->n_stage_byte + m->n_base_byte +
 			mm_pass_bytes(m, rows_wanted(m), MM_MIN(LONGEST, MM_MAX(m->hp.n_ctx, (size_t)1)));
 	m->resident = need <= m->bound;
+	uint64_t least = m->n_base_byte + m->n_layer_byte + m->n_stage_byte + mm_pass_bytes(m, USUAL, USUAL);
+	m->n_memory_min = m->resident || least <= m->bound ? 0 : least;
 }
 
 size_t mm_memory_rows(const struct mm_model *m, size_t longest)

@@ -122,6 +122,7 @@ struct mm_model_info {
 	const char *compute;			/* what is used: "f32" or "bf16" */
 	const char *kernel;			/* "onednn avx512_core_bf16", "openblas haswell" */
 	double flops;				/* of the matrices, a token; attention left out */
+	uint64_t n_memory_min;			/* 0, or the bound on memory cannot be kept: bytes that will be taken */
 	int64_t bos, eos;			/* of config.json (first of a list); -1: none */
 };
 const struct mm_ckpt *mm_model_ckpt(const struct mm_model *m);		  /* borrowed */

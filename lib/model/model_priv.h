@@ -509,7 +509,7 @@ struct mm_model {
 	struct mm_layer *layer; /* [n_layer] when resident, else one that is refilled */
 	bool resident;
 	struct mm_stage *stage;					 /* owned */
-	uint64_t bound, n_layer_byte, n_stage_byte, n_base_byte; /* memory.c */
+	uint64_t bound, n_layer_byte, n_stage_byte, n_base_byte, n_memory_min; /* memory.c */
 	size_t n_ready;						 /* layers loaded so far (resident) */
 	struct mm_norm embd_norm, norm;
 	struct mm_lin *embd_in, *embd_out;
