@@ -33,7 +33,7 @@ wait
 for t in "${serial[@]}"; do # end-to-end tests have the machine to themselves
 	run_one "$t" "$logs/$(echo "${t#*tests/}" | tr / _).log"
 done
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 broken=()
 for t in "${list[@]}"; do
 	log=$logs/$(echo "${t#*tests/}" | tr / _).log
 	rc=$(cat "$log.rc")
@@ -50,8 +50,13 @@ for t in "${list[@]}"; do
 	word=ok; [ "$s" -gt 0 ] && word="ok, skipped $s"; [ "$f" -gt 0 ] && word=FAILED
 	printf '%-70s %s\n' "${t#*tests/}" "$word ($p)"
 	[ "$s" -gt 0 ] && grep -ahE '^(skip|SKIP|skipped):' "$log" | sort -u | sed 's/^/    /'
-	if [ "$f" -gt 0 ]; then sed 's/^/    | /' "$log" | tail -n "${TAIL:-60}"; fi
+	if [ "$f" -gt 0 ]; then
+		sed 's/^/    | /' "$log" | tail -n "${TAIL:-60}"
+		broken+=("$t: $(grep -aE 'FAILED|ERROR|error:' "$log" | head -n 1)")
+	fi
 done
+# Once more at the end: who sees only the last lines of a log wants to know what it was.
+for t in "${broken[@]}"; do echo "failed: ${t#*tests/}"; done
 [ "$skipped" = 0 ] || echo "$skipped skipped: what they need is not here (named above)"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
