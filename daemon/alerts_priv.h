@@ -112,6 +112,7 @@ struct mm_check {
 	bool running, again;
 	bool forced;	       /* the next sweep does not ask whether anything changed */
 	uint64_t forced_model; /* 0: all */
+	double *size;	       /* [n texts] compressed sizes, NULL before the first sweep and while one runs */
 	struct mm_sweep *sweep;
 	struct mm_check_facts **facts; /* [n_facts] */
 	size_t n_facts, cap_facts, last_facts;

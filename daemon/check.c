@@ -150,6 +150,8 @@ static void sweep_done(struct mm_daemon *d, void *ctx, bool cancelled)
 	if (d->map)
 		mm_map_unpin(d);
 	if (c) {
+		c->size = w->size;
+		w->size = NULL;
 		c->running = false;
 		c->sweep = NULL;
 		c->last = (int64_t)mm_monotonic();
@@ -204,6 +206,8 @@ static bool begin(struct mm_daemon *d, const char **why)
 	choose(d, w);
 	c->forced = false;
 	c->sign = w->sign;
+	w->size = c->size; /* lent; sweep_done takes it back */
+	c->size = NULL;
 	struct mm_work work = { mm_sweep_run, sweep_done, w };
 	if (mm_worker_submit(d, &work, &err)) {
 		mm_log(MM_LOG_ERROR, "alerts: tests: %s", err.text);
@@ -304,6 +308,7 @@ void mm_check_stop(struct mm_daemon *d)
 		mm_free(c->odd[i]);
 	}
 	mm_check_facts_free(c);
+	mm_free(c->size);
 	mm_free(c->odd);
 	mm_free(c->by_model);
 	mm_free(c->row);

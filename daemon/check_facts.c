@@ -13,6 +13,7 @@ static void facts_free(struct mm_check_facts *f)
 	mm_free(f->sample);
 	mm_free(f->unigram);
 	mm_free(f->mink);
+	mm_free(f->mink_pp);
 	mm_free(f);
 }
 
@@ -55,6 +56,7 @@ static void fill(struct mm_check_facts *f, struct mm_txn *t, size_t n)
 	struct mm_err ignored;
 	f->sample = floats(t, f->model, "weight_sample", MM_CHECK_SAMPLE);
 	f->mink = floats(t, f->model, "mink20", n);
+	f->mink_pp = floats(t, f->model, "mink20pp", n);
 	float *u = floats(t, f->model, "unigram", n);
 	f->unigram = u ? mm_calloc(n, sizeof(*f->unigram), &ignored) : NULL;
 	for (size_t s = 0; f->unigram && s < n; s++)

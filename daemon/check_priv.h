@@ -13,6 +13,7 @@ struct mm_check_facts {
 	float *sample;	  /* [MM_CHECK_SAMPLE] weights; NULL: not known */
 	double *unigram;  /* [n texts] log-likelihoods of the unigram model of its tokens; NULL: not known */
 	float *mink;	  /* [n texts] mean of the 20 % least likely tokens of a text; NULL */
+	float *mink_pp;	  /* [n texts] the same against what the model expected; NULL */
 	struct mm_hash tokens, counts, config; /* tokenizer, tokens of each text, config; zero: not known */
 };
 #define MM_CHECK_SAMPLE 1024 /* as many as the scorer sends */
@@ -43,6 +44,7 @@ struct mm_sweep {
 	size_t k, n;
 	const struct mm_texts *texts;
 	double *bytes; /* [n domains] mean of a text */
+	double *size;  /* [n] mm_leak_size; made by the first sweep that needs it, then kept by the loop */
 	uint64_t sign; /* of models, vectors and flags */
 	bool leaks;    /* enough models for the tests of leaks */
 	bool failed;

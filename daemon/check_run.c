@@ -58,7 +58,7 @@ static json_t *histogram_json(
 
 struct test { /* what all models share */
 	struct mm_leak_input in;
-	const float **row, **mink;
+	const float **row, **mink, **mink_pp;
 	uint64_t *group;
 	bool *usable;
 	double *mean, *score, *buf;
@@ -123,23 +123,44 @@ static int guess_scores(struct mm_sweep *w, const struct test *t)
 	return rc;
 }
 
+static int sizes(struct mm_sweep *w)
+{
+	if (w->size)
+		return 0;
+	double *size = mm_calloc(w->n, sizeof(*size), &w->err);
+	for (size_t s = 0; size && s < w->n; s++) {
+		size[s] = mm_leak_size(w->texts->text[s], w->texts->len[s], &w->err);
+		if (size[s] < 0) {
+			mm_free(size);
+			return -1;
+		}
+	}
+	w->size = size;
+	return size ? 0 : -1;
+}
+
 static int prepare(struct mm_sweep *w, struct test *t, struct mm_mat *mat)
 {
 	double var;
-	t->row = mm_calloc(2 * w->k, sizeof(*t->row), &w->err);
+	if (sizes(w))
+		return -1;
+	t->row = mm_calloc(3 * w->k, sizeof(*t->row), &w->err);
 	t->group = t->row ? mm_calloc(w->k, sizeof(*t->group), &w->err) : NULL;
 	t->usable = t->group ? mm_calloc(w->k, sizeof(*t->usable), &w->err) : NULL;
 	t->buf = t->usable ? mm_calloc(2 * w->n + 2 * w->k, sizeof(*t->buf), &w->err) : NULL;
 	if (!t->buf)
 		return -1;
 	t->mink = t->row + w->k;
+	t->mink_pp = t->mink + w->k;
 	t->mean = t->buf + 2 * w->n;
 	t->score = t->mean + w->k;
 	*mat = (struct mm_mat){ t->row, w->k, w->n };
-	t->in = (struct mm_leak_input){ mat, t->usable, t->group, w->texts->domain, w->texts->n_domain, t->mink };
+	t->in = (struct mm_leak_input){ mat, t->usable, t->group, w->texts->domain, w->texts->n_domain, t->mink,
+		t->mink_pp, w->size };
 	for (size_t i = 0; i < w->k; i++) {
 		t->row[i] = w->m[i].vec;
 		t->mink[i] = w->m[i].facts->mink;
+		t->mink_pp[i] = w->m[i].facts->mink_pp;
 		t->group[i] = w->m[i].group;
 		t->usable[i] = w->m[i].usable && !mm_odd_broken(&w->m[i]);
 		t->score[i] = w->m[i].score;

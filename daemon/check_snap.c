@@ -19,6 +19,7 @@ void mm_sweep_free(struct mm_sweep *w)
 			mm_finding_fini(&m->odd[o]);
 	}
 	mm_free(w->bytes);
+	mm_free(w->size);
 	mm_free(w->m);
 	mm_free(w);
 }

@@ -6,14 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const mm_leak_side_name[MM_LEAK_SIDES] = { "contrast_relatives", "contrast_strangers", "memorised" };
+const char *const mm_leak_side_name[MM_LEAK_SIDES] = { "contrast_relatives", "contrast_strangers", "memorised",
+	"memorised_pp", "memorised_compressed" };
 const char *const mm_leak_side_null[MM_LEAK_SIDES] = {
 	"the residuals of the texts have one mode within each domain",
 	"the residuals of the texts have one mode within each domain",
 	"the residuals of the texts' least likely tokens have one mode within each domain",
+	"the residuals of the texts' least likely tokens, against what the model expected, have one mode within each "
+	"domain",
+	"the residuals of the texts by their compressed size have one mode within each domain",
 };
 const char *const mm_leak_side_unit[MM_LEAK_SIDES] = { "nats per text", "nats per text",
-	"nats per token, of the 20 % least likely" };
+	"nats per token, of the 20 % least likely", "standard deviations, of the 20 % least likely tokens",
+	"nats per byte of the compressed text" };
 
 /* Share of both variances below which another model is the same one (another dtype, saved again): it would predict the
  * gain too. */
@@ -22,7 +27,7 @@ const char *const mm_leak_side_unit[MM_LEAK_SIDES] = { "nats per text", "nats pe
 #define SEED	      20230929
 
 /* Shares of the parts in the combined p-value. */
-#define WEIGHT_SIDE 0.3
+static const double side_weight[MM_LEAK_SIDES] = { 0.2, 0.2, 0.2, 0.2, 0.1 };
 static const double sign_weight[MM_LEAK_SIGNS] = { [MM_LEAK_CONTROL] = 0.08, [MM_LEAK_LEVEL] = 0.02 };
 
 struct sorted {
@@ -53,14 +58,41 @@ static size_t candidates(const struct mm_leak_input *in, size_t self, const doub
 	return n;
 }
 
-static int one_side(const struct mm_leak_input *in, const float *y, const struct mm_mat *x, struct mm_leak_mix *mix,
-	double *r, double *post, struct mm_err *err)
+/* The same rows for each byte of the compressed texts; the last one is y. Caller frees. */
+static float *by_size(const struct mm_mat *x, const float *y, const double *size, const float **row, struct mm_err *err)
 {
-	if (mm_leak_residual(x, y, SEED, r, err))
+	float *v = mm_calloc((x->k + 1) * x->n, sizeof(*v), err);
+	for (size_t i = 0; v && i <= x->k; i++) {
+		const float *from = i < x->k ? x->row[i] : y;
+		for (size_t s = 0; s < x->n; s++)
+			v[i * x->n + s] = (float)((double)from[s] / size[s]);
+		row[i] = v + i * x->n;
+	}
+	return v;
+}
+
+static int one_side(const struct mm_leak_input *in, int side, const float *y, struct mm_mat *x, const float **row,
+	struct mm_leak_mix *mix, double *r, double *post, struct mm_err *err)
+{
+	float *scaled = NULL;
+	if (side == MM_LEAK_COMPRESSED) {
+		if (!(scaled = by_size(x, y, in->size, row, err)))
+			return -1;
+		y = row[x->k];
+	}
+	int rc = mm_leak_residual(x, y, SEED, r, err);
+	mm_free(scaled);
+	if (rc)
 		return -1;
 	if (in->domain && mm_leak_centre(r, in->m->n, in->domain, in->n_domain, err))
 		return -1;
 	return mm_leak_mixture(r, in->m->n, mix, post, err);
+}
+
+/* What a side looks at in each model. */
+static const float *const *rows_of(const struct mm_leak_input *in, int side)
+{
+	return side == MM_LEAK_MEMORISED ? in->mink : side == MM_LEAK_MEMORISED_PP ? in->mink_pp : in->m->row;
 }
 
 /* The predictors of a side, nearest first; 0: too few, or the same as another side's. */
@@ -69,14 +101,14 @@ static size_t predictors(const struct mm_leak_input *in, size_t self, int side, 
 {
 	/* more predictors than a tenth of the texts leave too few degrees of freedom */
 	size_t most = MM_MIN((size_t)MM_LEAK_PREDICTORS, in->m->n / 10), n = 0;
-	bool mink = side == MM_LEAK_MEMORISED;
-	if (mink && (!in->mink || !in->mink[self]))
+	const float *const *of = rows_of(in, side);
+	if (!of || !of[self] || (side == MM_LEAK_COMPRESSED && !in->size))
 		return 0;
 	for (size_t i = 0; i < n_cand && n < most; i++) {
 		size_t j = s[i].i;
-		if (mink ? !in->mink[j] : side == MM_LEAK_STRANGERS && (!in->group || in->group[j] == in->group[self]))
+		if (!of[j] || (side == MM_LEAK_STRANGERS && (!in->group || in->group[j] == in->group[self])))
 			continue;
-		row[n++] = mink ? in->mink[j] : in->m->row[j];
+		row[n++] = of[j];
 	}
 	if (side == MM_LEAK_STRANGERS)
 		return n < STRANGERS_MIN || (n == n_relatives && n < most) ? 0 : n;
@@ -112,7 +144,7 @@ int mm_leak_test(const struct mm_leak_input *in, size_t self, struct mm_leak_tes
 	double *dist = mm_calloc(k + 3 * n, sizeof(*dist), err), *r = dist ? dist + k : NULL;
 	double *contrast = dist ? r + 2 * n : NULL; /* residuals of the first side: the unit of the gain */
 	struct sorted *s = dist ? mm_calloc(k, sizeof(*s), err) : NULL;
-	const float **row = s ? mm_calloc(k, sizeof(*row), err) : NULL;
+	const float **row = s ? mm_calloc(k + 1, sizeof(*row), err) : NULL;
 	if (!row)
 		goto out;
 	mm_dist_row(in->m, in->m->row[self], MM_NO_CLIP, dist);
@@ -120,11 +152,10 @@ int mm_leak_test(const struct mm_leak_input *in, size_t self, struct mm_leak_tes
 	double best = -1;
 	for (int side = 0; side < MM_LEAK_SIDES; side++) {
 		size_t n_row = predictors(in, self, side, s, n_cand, out->n_predictors[MM_LEAK_RELATIVES], row);
-		const float *y = side == MM_LEAK_MEMORISED && in->mink ? in->mink[self] : in->m->row[self];
 		struct mm_mat x = { row, n_row, n };
 		if (!n_row)
 			continue;
-		if (one_side(in, y, &x, &out->mix[side], r, r + n, err))
+		if (one_side(in, side, rows_of(in, side)[self], &x, row, &out->mix[side], r, r + n, err))
 			goto out;
 		out->known[side] = true;
 		out->n_predictors[side] = n_row;
@@ -169,7 +200,7 @@ static int decide_one(struct mm_leak_test *t, const bool *leaked, size_t k, size
 		if (lambda < 0)
 			return -1;
 		p[n] = t[i].p[side] = mm_leak_p(t[i].mix[side].llr, lambda);
-		w[n++] = WEIGHT_SIDE;
+		w[n++] = side_weight[side];
 	}
 	for (int s = 0; s < MM_LEAK_SIGNS; s++)
 		if (t[i].sign[s].known) {

@@ -8,6 +8,7 @@
  *	mm_leak_residual   y - prediction from other models, cross-fitted over the texts
  *	mm_leak_centre     minus the median of each domain: a gain of a whole domain (fine-tuning) is no evidence
  *	mm_leak_mixture    one mode against two: statistic, effect size, posterior of each text
+ *	mm_leak_size	   bytes that a text takes when it is compressed: how much there is to remember
  *	mm_leak_p          p-value, deflated by what the other models' statistics look like (they are the calibration)
  *	mm_leak_level      mean log-likelihood against benchmark score: robust line, its residual
  *	mm_fdr_*           which p-values are discoveries when they come one by one
@@ -77,12 +78,20 @@ struct mm_leak_sign_result {
 };
 /* ---- leak_test.c ---- */
 
-/* One model against the others, from three sides: predicted by its nearest relatives; by models of other groups alone
- * (a relative that has seen the same texts hides the gain, a stranger does not); and once more by its relatives, but on
- * the mean of the 20 % least likely tokens of each text, where memory shows most: nothing surprises in a text that was
- * seen. */
-enum mm_leak_side { MM_LEAK_RELATIVES, MM_LEAK_STRANGERS, MM_LEAK_MEMORISED, MM_LEAK_SIDES };
-/* "contrast_relatives", "contrast_strangers", "memorised" */
+/* One model against the others, from several sides: predicted by its nearest relatives; by models of other groups alone
+ * (a relative that has seen the same texts hides the gain, a stranger does not); and again by its relatives, but on
+ * what memory changes most: the mean of the 20 % least likely tokens of each text (nothing surprises in a text that was
+ * seen), the same in standard deviations of what the model expected there, and the log-likelihood for each byte of the
+ * compressed text (a text that was seen gains by as much as there was to learn in it). */
+enum mm_leak_side {
+	MM_LEAK_RELATIVES,
+	MM_LEAK_STRANGERS,
+	MM_LEAK_MEMORISED,
+	MM_LEAK_MEMORISED_PP,
+	MM_LEAK_COMPRESSED,
+	MM_LEAK_SIDES
+};
+/* "contrast_relatives", "contrast_strangers", "memorised", "memorised_pp", "memorised_compressed" */
 extern const char *const mm_leak_side_name[MM_LEAK_SIDES];
 extern const char *const mm_leak_side_null[MM_LEAK_SIDES]; /* the null hypothesis in words */
 extern const char *const mm_leak_side_unit[MM_LEAK_SIDES]; /* of residuals and gains */
@@ -92,8 +101,13 @@ struct mm_leak_input {
 	const uint64_t *group; /* [k] architecture and size; NULL: all strangers */
 	const uint32_t *domain;
 	size_t n_domain;
-	const float *const *mink; /* [k] rows [n] of that mean; NULL, or rows NULL, where not known */
+	/* [k] rows [n] of those means; NULL, or rows NULL, where not known */
+	const float *const *mink, *const *mink_pp;
+	const double *size; /* [n] mm_leak_size of the texts; NULL: not known */
 };
+/* Bytes that the text takes in a code that learns as it goes (contexts of up to three bytes); at least 1. -1: memory.
+ */
+double mm_leak_size(const void *text, size_t len, struct mm_err *err);
 struct mm_leak_test {
 	bool known[MM_LEAK_SIDES]; /* enough predictors */
 	size_t n_predictors[MM_LEAK_SIDES];

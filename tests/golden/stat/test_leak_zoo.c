@@ -49,7 +49,7 @@ static void test_all(void **state)
 	struct mm_err err;
 	open_world(&w);
 	size_t k = w.z.m.k, n = w.z.m.n;
-	struct mm_leak_input in = { &w.z.m, w.usable, w.group, w.z.texts.domain, w.z.texts.n_domain, NULL };
+	struct mm_leak_input in = { &w.z.m, w.usable, w.group, w.z.texts.domain, w.z.texts.n_domain, NULL, NULL, NULL };
 	static struct mm_leak_test t[K_MAX];
 	double *post = calloc(2 * k * n, sizeof(*post));
 	for (size_t i = 0; i < k; i++)
@@ -109,7 +109,8 @@ static void test_orders(void **state)
 				usable[i] = !flagged[i];
 			}
 			struct mm_mat mat = { row, m, n };
-			struct mm_leak_input in = { &mat, usable, group, w.z.texts.domain, w.z.texts.n_domain, NULL };
+			struct mm_leak_input in = { &mat, usable, group, w.z.texts.domain, w.z.texts.n_domain, NULL,
+				NULL, NULL };
 			for (size_t i = 0; i < m; i++) {
 				MUST(mm_leak_test(&in, i, &t[i], r, r + n, &err));
 				for (size_t s = 0; s < n; s++)

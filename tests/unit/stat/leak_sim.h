@@ -171,7 +171,7 @@ static inline size_t sim_stream(struct sim *w, uint64_t seed, size_t sweeps, dou
 		for (size_t i = 0; i < m; i++)
 			usable[i] = !flag[i];
 		struct mm_mat mat = { row, m, n };
-		struct mm_leak_input in = { &mat, usable, group, w->domain, SIM_DOMAINS, NULL };
+		struct mm_leak_input in = { &mat, usable, group, w->domain, SIM_DOMAINS, NULL, NULL, NULL };
 		for (size_t i = 0; i < m; i++) {
 			if (turn > sweeps && !flag[i] && w->t[i].p_all > 0.05)
 				continue; /* leaving out leaked predictors makes no healthy model suspicious */

@@ -110,28 +110,73 @@ static void test_memorised(void **state)
 	for (size_t i = 0; i < w.k; i++)
 		usable[i] = !w.leaked[i];
 	struct mm_mat mat = { (const float *const *)w.row, w.k, w.n };
-	struct mm_leak_input in = { &mat, usable, w.group, w.domain, SIM_DOMAINS, (const float *const *)mink };
+	double *size = calloc(w.n, sizeof(double));
+	for (size_t s = 0; s < w.n; s++)
+		size[s] = 250 * (1 + 0.1 * mm_rng_normal(&rng));
+	struct mm_leak_input in = { &mat, usable, w.group, w.domain, SIM_DOMAINS, (const float *const *)mink,
+		(const float *const *)mink, size };
 	for (size_t i = 0; i < w.k; i++) {
 		MUST(mm_leak_test(&in, i, &w.t[i], r, r + w.n, &err));
-		assert_true(w.t[i].known[MM_LEAK_MEMORISED]);
+		for (int side = MM_LEAK_MEMORISED; side < MM_LEAK_SIDES; side++)
+			assert_true(w.t[i].known[side] && w.t[i].n_predictors[side] >= MM_LEAK_MIN_PREDICTORS);
+		/* the same rows, the same answer; by size another unit: nats for each compressed byte */
+		assert_true(w.t[i].mix[MM_LEAK_MEMORISED].llr == w.t[i].mix[MM_LEAK_MEMORISED_PP].llr);
+		if (w.leaked[i])
+			assert_close(w.t[i].mix[MM_LEAK_COMPRESSED].gain, 0.6 * SIM_TOKENS / 250, 0.16);
 	}
 	MUST(mm_leak_decide(w.t, w.leaked, w.k, &err));
 	for (size_t i = 0; i < w.k; i++) {
-		assert_true(w.leaked[i] ? w.t[i].p[MM_LEAK_MEMORISED] < 1e-3 : w.t[i].p[MM_LEAK_MEMORISED] > 1e-3);
+		for (int side = MM_LEAK_MEMORISED; side < MM_LEAK_SIDES; side++)
+			assert_true(w.leaked[i] ? w.t[i].p[side] < 1e-3 : w.t[i].p[side] > 1e-3);
 		if (w.leaked[i]) /* in the unit of the log-likelihoods, whichever side says so */
 			assert_true(fabs(w.t[i].gain - 0.6 * SIM_TOKENS) < 40);
 	}
 	free(mink[leaked]);
 	mink[leaked] = NULL; /* stored by an older scorer */
+	in.size = NULL;
 	struct mm_leak_test out;
 	MUST(mm_leak_test(&in, leaked, &out, r, r + w.n, &err));
-	assert_true(!out.known[MM_LEAK_MEMORISED] && out.known[MM_LEAK_RELATIVES]);
+	for (int side = MM_LEAK_MEMORISED; side < MM_LEAK_SIDES; side++)
+		assert_true(!out.known[side] && out.p[side] == 1);
+	assert_true(out.known[MM_LEAK_RELATIVES]);
 	for (size_t i = 0; i < w.k; i++)
 		free(mink[i]);
 	free(mink);
+	free(size);
 	free(usable);
 	free(r);
 	sim_free(&w);
+}
+
+/* By hand: a byte that never came costs 8 bits, one that came once after the same byte one bit. */
+static void test_size(void **state)
+{
+	(void)state;
+	struct mm_err err;
+	struct mm_rng rng;
+	static char text[4096], mixed[4096];
+	assert_true(mm_leak_size("", 0, &err) == 1 && mm_leak_size("a", 1, &err) == 1);
+	assert_close(mm_leak_size("aaa", 3, &err), 10.0 / 8, 1e-12);
+	assert_close(mm_leak_size("ab", 2, &err), (8 + 1 + 8) / 8.0, 1e-12); /* leaving the empty context costs a bit */
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = mixed[i] = "a man who would be king, or not "[(i * i / 7 + i) % 32];
+	mm_rng_init(&rng, 8);
+	for (size_t i = sizeof(mixed); i > 1; i--) {
+		size_t o = mm_rng_below(&rng, i);
+		char c = mixed[i - 1];
+		mixed[i - 1] = mixed[o];
+		mixed[o] = c;
+	}
+	double once = mm_leak_size(text, 2048, &err), disorder = mm_leak_size(mixed, 2048, &err);
+	memcpy(mixed, text, 2048);
+	memcpy(mixed + 2048, text, 2048);
+	assert_true(once < 0.9 * disorder && mm_leak_size(mixed, 4096, &err) < 1.6 * once);
+	for (size_t i = 0; i < sizeof(mixed); i++)
+		mixed[i] = (char)mm_rng_below(&rng, 256);
+	assert_true(mm_leak_size(mixed, sizeof(mixed), &err) > 0.99 * sizeof(mixed)); /* noise is what it is */
+	char *big = calloc(1, 200000);
+	assert_true(mm_leak_size(big, 200000, &err) < 200);
+	free(big);
 }
 
 /* Means on a line over scores, with noise; one lies above it. */
@@ -163,6 +208,7 @@ static void test_level(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_control), cmocka_unit_test(test_refuted),
-		cmocka_unit_test(test_combine), cmocka_unit_test(test_memorised), cmocka_unit_test(test_level) };
+		cmocka_unit_test(test_combine), cmocka_unit_test(test_memorised), cmocka_unit_test(test_size),
+		cmocka_unit_test(test_level) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

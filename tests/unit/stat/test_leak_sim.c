@@ -125,7 +125,7 @@ static void test_copy(void **state)
 	group[24] = w.group[leaked];
 	usable[24] = true;
 	struct mm_mat mat = { row, 25, w.n };
-	struct mm_leak_input in = { &mat, usable, group, w.domain, SIM_DOMAINS, NULL };
+	struct mm_leak_input in = { &mat, usable, group, w.domain, SIM_DOMAINS, NULL, NULL, NULL };
 	struct mm_leak_test t;
 	MUST(mm_leak_test(&in, leaked, &t, r, r + w.n, &err));
 	assert_true(t.mix[MM_LEAK_RELATIVES].llr > 20 && t.gain > 60);
