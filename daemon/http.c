@@ -23,9 +23,57 @@
 #define MAX_CONNECTIONS 256u
 #define MAX_BODY	65536u /* of a request: read so that the answer gets through, and refused */
 #define IDLE_S		30u
-#define POOL		((size_t)48 << 10) /* bytes of one connection: request line and headers */
+#define ASK_S		20 /* for a whole request to come in, however slowly */
+#define MAX_HEADERS	((size_t)32 << 10)
+#define POOL		((size_t)128 << 10) /* of one connection; more headers than this libmicrohttpd refuses itself */
 #define BEAT_USEC	UINT64_C(15000000)
 #define SECOND_USEC	UINT64_C(1000000)
+
+/* ---- connections ---- */
+
+struct mm_http_peer { /* one connection; so that who sends a byte now and then cannot hold one for ever */
+	struct mm_http_peer *next;
+	int fd;
+	double since; /* when it began to wait for a request */
+	bool asked;   /* a whole one came; its answer may take its time */
+};
+
+static struct mm_http_peer *peer_of(struct MHD_Connection *conn)
+{
+	const union MHD_ConnectionInfo *i = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	return i ? i->socket_context : NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *conn, void **ctx, enum MHD_ConnectionNotificationCode what)
+{
+	struct mm_http *h = cls;
+	struct mm_err err = { 0 };
+	struct mm_http_peer **p = &h->peers, *peer = *ctx;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		const union MHD_ConnectionInfo *i = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+		peer = i ? mm_calloc(1, sizeof *peer, &err) : NULL;
+		*ctx = peer;
+		if (!peer)
+			return;
+		*peer = (struct mm_http_peer){ h->peers, i->connect_fd, mm_monotonic(), false };
+		h->peers = peer;
+		return;
+	}
+	while (*p && *p != peer)
+		p = &(*p)->next;
+	if (*p)
+		*p = peer->next;
+	mm_free(peer);
+	*ctx = NULL;
+}
+
+static void end_slow_ones(struct mm_http *h)
+{
+	double now = mm_monotonic();
+	for (struct mm_http_peer *p = h->peers; p; p = p->next)
+		if (!p->asked && now - p->since > ASK_S)
+			shutdown(p->fd, SHUT_RDWR); /* libmicrohttpd sees the end and closes it */
+}
 
 /* ---- requests ---- */
 
@@ -46,6 +94,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 		*n_body = 0;
 		return q->n_body <= MAX_BODY ? MHD_YES : MHD_NO;
 	}
+	struct mm_http_peer *peer = peer_of(conn);
+	if (peer)
+		peer->asked = true;
+	const union MHD_ConnectionInfo *i = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	if (!q->too_long && i && i->header_size > MAX_HEADERS)
+		return mm_http_refuse(q, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, MM_EINVAL,
+			"the headers of the request are too long");
 	if (strcmp(method, "GET") && strcmp(method, "HEAD"))
 		return mm_http_refuse(
 			q, MHD_HTTP_METHOD_NOT_ALLOWED, MM_EUNSUPPORTED, "only GET and HEAD: nothing is changed here");
@@ -73,9 +128,14 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
 static void on_completed(void *cls, struct MHD_Connection *conn, void **ctx, enum MHD_RequestTerminationCode how)
 {
 	struct mm_http_req *q = *ctx;
-	(void)cls, (void)conn, (void)how;
+	struct mm_http_peer *peer = peer_of(conn);
+	(void)cls, (void)how;
 	if (q)
 		mm_http_req_free(q);
+	if (peer) { /* the next request of the same connection */
+		peer->asked = false;
+		peer->since = mm_monotonic();
+	}
 	*ctx = NULL;
 }
 
@@ -127,6 +187,7 @@ static int on_second(sd_event_source *s, uint64_t usec, void *ctx)
 	struct mm_http *h = ctx;
 	uint64_t now;
 	(void)usec;
+	end_slow_ones(h);
 	if (sd_event_now(h->d->loop, CLOCK_MONOTONIC, &now) < 0)
 		return 0;
 	now = (uint64_t)(mm_monotonic() * 1e6); /* of this moment, not of the loop's turn */
@@ -205,7 +266,8 @@ static int start_mhd(struct mm_http *h, struct mm_err *err)
 		on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, h->fd,
 		MHD_OPTION_CONNECTION_LIMIT, MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL, MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+		MHD_OPTION_END);
 	if (!h->mhd)
 		return mm_fail(err, MM_EIO, "libmicrohttpd does not start");
 	h->fd = -1;
@@ -218,8 +280,10 @@ static int add_sources(struct mm_http *h, struct mm_err *err)
 	const union MHD_DaemonInfo *epoll = MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD);
 	h->second_due = (uint64_t)(mm_monotonic() * 1e6) + SECOND_USEC;
 	int r = epoll ? sd_event_add_io(loop, &h->io, epoll->epoll_fd, EPOLLIN, on_io, h) : -EINVAL;
+	/* accuracy 1 us: the default lets a timer come 250 ms late, and "there is more to read" comes through this one
+	 */
 	if (r >= 0)
-		r = sd_event_add_time_relative(loop, &h->timer, CLOCK_MONOTONIC, 0, 0, on_timer, h);
+		r = sd_event_add_time_relative(loop, &h->timer, CLOCK_MONOTONIC, 0, 1, on_timer, h);
 	if (r >= 0)
 		r = sd_event_add_time_relative(loop, &h->beat, CLOCK_MONOTONIC, BEAT_USEC, 1000000, on_beat, h);
 	if (r >= 0)

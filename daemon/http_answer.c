@@ -306,13 +306,15 @@ enum MHD_Result mm_http_answer(struct mm_http_req *q)
 		return mm_http_refuse(q, MHD_HTTP_SERVICE_UNAVAILABLE, MM_ECANCELLED, "the daemon is stopping");
 	if (q->too_long || !q->target)
 		return mm_http_refuse(q, MHD_HTTP_URI_TOO_LONG, MM_EINVAL, "the request line is too long");
-	if (h->token[0] && !token_right(h, MHD_lookup_connection_value(q->conn, MHD_HEADER_KIND, "Authorization")))
+	/* The page itself is the same everywhere and holds nothing: it asks its reader for the token. */
+	int file = mm_http_page_find(h->page, q->target, strcspn(q->target, "?"));
+	if (file < 0 && h->token[0] &&
+		!token_right(h, MHD_lookup_connection_value(q->conn, MHD_HEADER_KIND, "Authorization")))
 		return mm_http_refuse(q, MHD_HTTP_UNAUTHORIZED, MM_EDENIED,
 			"this daemon asks for a token (Authorization: Bearer ...)");
 	if (!h->token[0] && (!host || !mm_http_host_is_local(host)))
 		return mm_http_refuse(q, MHD_HTTP_MISDIRECTED_REQUEST, MM_EDENIED,
 			"the Host header is not an address of this machine or localhost");
-	int file = mm_http_page_find(h->page, q->target, strcspn(q->target, "?"));
 	if (file >= 0)
 		return mm_http_page_send(q, file);
 	if (mm_http_parse(q->target, &ask, &status, &err))

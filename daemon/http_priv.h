@@ -56,6 +56,7 @@ struct mm_http {
 	uint64_t next_token;
 	struct mm_http_req *waiting;
 	size_t n_waiting, held; /* held: bytes of answers that are not sent yet */
+	struct mm_http_peer *peers; /* every connection, http.c's */
 	struct mm_http_stream *streams;
 	size_t n_streams;
 	uint64_t n_answers[6]; /* by hundreds of the status */

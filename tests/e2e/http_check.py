@@ -3,6 +3,8 @@
 
   same BASE CLIENT SOCKET [PYTHONPATH]  the same answers over HTTP, by `modelmap --json` and, where it can be loaded, in Python
   refuse BASE                           what must be refused, how, and that nothing of it matters to anybody else
+  fuzz BASE [SEED]                      every path with odd arguments: an error that says why, or an answer
+  slow BASE                             a request that comes in byte by byte is ended
   events BASE CLIENT SOCKET             server-sent events: order, going on after a pause, resync, many and slow ones
   metrics BASE CLIENT SOCKET FILE...    the format, the figures, and that FILEs name only what there is
   token BASE TOKEN                      with a token
@@ -10,10 +12,12 @@
 import http.client
 import json
 import os
+import random
 import re
 import socket
 import subprocess
 import sys
+import time
 from urllib.parse import quote, urlsplit
 
 STRICT = {
@@ -232,6 +236,16 @@ def refuse(base):
             fail(data[:60], out[:200])
         if ask(base, "/api/v1/status")[0] != 200:
             fail("after", data[:60])
+    # as long as the answer can still be ours: in JSON
+    for n in (9000, 47000, 49000, 100000):
+        for data, want in ((b"GET /" + b"a" * n + b" HTTP/1.1\r\nHost: localhost\r\n", 414), (head + b"X: " + b"y" * n + b"\r\n", 431)):
+            out = raw(base, data + b"Connection: close\r\n\r\n")
+            if want == 431 and n < 32768:
+                want = 200
+            if not out.startswith(b"HTTP/1.1 %d " % want) or b"\r\nContent-Type: application/json\r\n" not in out:
+                fail(want, n, out[:300])
+            if want != 200 and json.loads(out.split(b"\r\n\r\n", 1)[1])["error"]["code"] != "invalid":
+                fail(want, out)
     # connections that say nothing, half of something, or never read: others are answered meanwhile
     idle = [socket.create_connection((u.hostname, u.port)) for _ in range(100)]
     for i, s in enumerate(idle):
@@ -246,6 +260,58 @@ def refuse(base):
     if ask(base, "/api/v1/status")[0] != 200:
         fail("after clients that went away")
     print("refuse: %d paths, %d odd requests" % (len(rows), len(big)))
+
+
+def fuzz(base, seed="1"):
+    """Every path with odd arguments over one connection each; what is refused is refused in JSON, and never as our own fault."""
+    rng = random.Random(int(seed))
+    u = urlsplit(base)
+    commands = ask(base, "/api/v1/commands")[1]["commands"]
+    paths = [("/api/v1/" + c["name"], [a["name"] for a in c["args"]], c["bulk"]) for c in commands]
+    paths += [(p, ["x"], False) for p in ("/", "/metrics", "/api/v1/", "/api/v1/events/", "/api", "/assets/x.js", "/api/v1/models/", "/%2fapi/v1/models", "/api/v1/models%00")]
+    odd = ["", "0", "-1", "1", "3", "1e9", "1e999", "nan", "-0", "007", "1.5", "9" * 40, "true", "false", "null", "neox-a", "qwen2-a", "qwen2-a-run", "pca", "tsne", "vectors", "even", "quiz",
+           "../../etc/passwd", "a" * 5000, "%00", "%ff%fe", "%", "%4", "%zz", "%e2%80%ae", "{}", "[1,2]", '"', "'", "<script>", "%0d%0aSet-Cookie:x=y", "=", "==", "+", " ".replace(" ", "%20"), "%F0%9F%98%80", "0:1:1", "1:nan:1", "x|y"]
+    conn, n, refused = http.client.HTTPConnection(u.hostname, u.port, timeout=120), 0, 0
+    for path, names, bulk in paths:
+        for _ in range(24):
+            pairs = ["%s%s%s" % (rng.choice(names + ["x", "cmd", "id", ""]) if rng.random() < 0.9 or not names else rng.choice(odd), rng.choice(["=", "=", "=", "", "=="]), rng.choice(odd)) for _ in range(rng.choice([0, 1, 1, 2, 3, 40]))]
+            target = path + rng.choice(["?", "?", "?&", "??"]) + rng.choice(["&", "&", ";"]).join(pairs)
+            target = "".join(c for c in target if c not in " '\"<>") # a request line has no spaces; Python refuses others
+            status, h, data = get(base, target, conn=conn, method=rng.choice(["GET", "GET", "GET", "GET", "HEAD", "POST"]))
+            n += 1
+            if status >= 400:
+                refused += 1
+                if h["content-type"] != "application/json" or (data and not json.loads(data)["error"]["text"]):
+                    fail("fuzz", seed, target, status, h, data[:200])
+            elif data and not bulk and path.startswith("/api/v1/"):
+                json.loads(data)
+            if status == 500 or not (status == 200 or 400 <= status < 505):
+                fail("fuzz", seed, target, status, data[:300])
+    conn.close()
+    if ask(base, "/api/v1/status")[0] != 200 or refused < n // 3:
+        fail("fuzz", seed, refused, "of", n)
+    print("fuzz: %d questions, %d refused" % (n, refused))
+
+
+def slow(base):
+    """One byte a second for ever: it is ended, and long before that others are answered."""
+    u = urlsplit(base)
+    s = socket.create_connection((u.hostname, u.port))
+    s.settimeout(1)
+    start = time.monotonic()
+    try:
+        s.sendall(b"G")
+        while time.monotonic() - start < 300:
+            try:
+                if s.recv(1) == b"":
+                    break
+            except TimeoutError:
+                s.sendall(b"E")
+        else:
+            fail("a request may take for ever")
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+    print("slow: ended")
 
 
 # ---- events ----

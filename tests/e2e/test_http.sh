@@ -42,6 +42,8 @@ printf 'model,quiz\nqwen2-a,0.5\nqwen2-a-shakespeare,0.25\nneox-a-shakespeare,0.
 mm scores import "$work/s.csv" >/dev/null || fail "scores import"
 mm refit >/dev/null || fail "refit"
 base=$(url)
+"$python" tests/e2e/http_check.py slow "$base" >"$work/slow" &
+slow_one=$!
 case $base in http://127.0.0.1:*/) ;; *) fail "the address: $base" ;; esac
 sed -e "s|^state_dir: .*|state_dir: $work/other|" -e "s|ipc://$work/|ipc://$work/other-|" -e "s|listen: [^ ]*|listen: $(echo "$base" | cut -d/ -f3)|" \
 	"$work/c.yaml" >"$work/other.yaml"
@@ -56,7 +58,9 @@ else
 	echo "note: no promtool here, the test's own parser has to do"
 fi
 check refuse "$base"
+check fuzz "$base"
 check events "$base" "$bin/modelmap" "ipc://$work/control"
+wait "$slow_one" || fail "a slow client: $(cat "$work/slow")"
 e2e_alive || fail "the daemon is gone"
 
 # ---- a stop ends those who follow or wait; nothing holds it up ----
