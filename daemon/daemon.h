@@ -21,6 +21,7 @@ struct mm_reply;
 /* What happened since the start, for those who watch rates. */
 struct mm_counts {
 	uint64_t done, failed, retried, changed; /* runs of the scorer, by how they ended */
+	uint64_t why[MM_ERR_COUNT];		 /* of those that failed or are tried again, by cause */
 	double scored_seconds;
 	uint64_t scored_tokens;
 };

@@ -7,6 +7,7 @@
 #include "daemon/http_priv.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_CAUSES 32
@@ -31,8 +32,8 @@ static void head(struct mm_buf *b, const char *name, const char *type, const cha
 
 static void put_value(struct mm_buf *b, double v)
 {
-	if (isnan(v))
-		mm_buf_str(b, " NaN\n");
+	if (!isfinite(v))
+		mm_buf_str(b, isnan(v) ? " NaN\n" : v > 0 ? " +Inf\n" : " -Inf\n");
 	else
 		mm_buf_printf(b, " %.15g\n", v);
 }
@@ -89,10 +90,49 @@ static void put_queue(struct mm_buf *b, const struct mm_daemon *d)
 	labelled(b, "scorer_runs_total", "outcome", "failed", (double)d->counts.failed);
 	labelled(b, "scorer_runs_total", "outcome", "retried", (double)d->counts.retried);
 	labelled(b, "scorer_runs_total", "outcome", "changed", (double)d->counts.changed);
+	head(b, "scorer_failures_total", "counter", "Runs that failed or are tried again, since the start, by cause.");
+	for (int c = MM_EINVAL; c < MM_ERR_COUNT; c++)
+		labelled(b, "scorer_failures_total", "cause", mm_err_name((enum mm_err_code)c),
+			(double)d->counts.why[c]);
 	one(b, "scoring_seconds_total", "counter", "Seconds that finished runs took, since the start.",
 		d->counts.scored_seconds);
 	one(b, "scoring_tokens_total", "counter", "Tokens that finished runs scored, since the start.",
 		(double)d->counts.scored_tokens);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* How much of the machine scoring gets: only the scorer can tell, once for each model that took long enough. */
+static int put_gemm_share(struct mm_buf *b, const struct mm_daemon *d, struct mm_err *err)
+{
+	static const unsigned percentile[] = { 10, 50, 90 };
+	size_t n = 0, n_model = d->reg ? mm_reg_n(d) : 0;
+	double *share = mm_calloc(n_model + 1, sizeof *share, err);
+	if (!share)
+		return -1;
+	for (size_t i = 0; i < n_model; i++) {
+		double s = mm_reg_at(d, i)->rec.gemm_share;
+		if (s > 0)
+			share[n++] = s;
+	}
+	qsort(share, n, sizeof *share, ascending);
+	one(b, "scoring_gemm_share_models", "gauge", "Models whose share of the rate of matrix products is known.",
+		(double)n);
+	head(b, "scoring_gemm_share", "gauge",
+		"Arithmetic of scoring over the machine's rate of plain matrix products, percentiles over models; "
+		"NaN: not known.");
+	for (size_t i = 0; i < MM_COUNT(percentile); i++) {
+		char name[8];
+		snprintf(name, sizeof name, "%u", percentile[i]);
+		labelled(b, "scoring_gemm_share", "percentile", name,
+			n ? share[(n - 1) * percentile[i] / 100] : (double)NAN);
+	}
+	mm_free(share);
+	return 0;
 }
 
 struct causes {
@@ -188,9 +228,9 @@ static void put_map(struct mm_buf *b, struct mm_daemon *d)
 	const json_t *p50 = json_object_get(moved, "p50"), *p95 = json_object_get(moved, "p95");
 	if (json_is_number(p50) && json_is_number(p95)) {
 		head(b, "map_displacement", "gauge",
-			"How far models moved when the epoch was made, quantiles, sqrt(nats per text).");
-		labelled(b, "map_displacement", "quantile", "0.5", json_number_value(p50));
-		labelled(b, "map_displacement", "quantile", "0.95", json_number_value(p95));
+			"How far models moved when the epoch was made, percentiles, sqrt(nats per text).");
+		labelled(b, "map_displacement", "percentile", "50", json_number_value(p50));
+		labelled(b, "map_displacement", "percentile", "95", json_number_value(p95));
 	}
 	one(b, "map_refitting", "gauge", "1 while a new epoch is made.",
 		json_is_true(json_object_get(r.body, "refitting")));
@@ -236,6 +276,8 @@ int mm_http_metrics(struct mm_http *h, struct mm_buf *out, struct mm_err *err)
 	put_daemon(out, d);
 	put_models(out, d);
 	put_queue(out, d);
+	if (put_gemm_share(out, d, err))
+		return -1;
 	put_alerts(out, d);
 	put_store(out, d);
 	put_map(out, d);

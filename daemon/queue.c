@@ -331,6 +331,8 @@ void mm_queue_ended(
 	d->counts.failed += how == MM_RUN_FAILED;
 	d->counts.retried += how == MM_RUN_RETRY;
 	d->counts.changed += how == MM_RUN_CHANGED;
+	if (how == MM_RUN_FAILED || how == MM_RUN_RETRY)
+		d->counts.why[why->code]++;
 	switch (how) {
 	case MM_RUN_DONE:
 		to_history(d->queue, j);

@@ -11,6 +11,7 @@
 """
 import http.client
 import json
+import math
 import os
 import random
 import re
@@ -422,30 +423,64 @@ def events(base, client, sock):
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*",?)*\})? (\S+)$')
 
 
+VALUE = re.compile(r"^(NaN|[+-]Inf|[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?)$")
+
+
+def labels_of(text):
+    """The labels of a sample as a dict; each once."""
+    pairs = re.findall(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"', text or "")
+    if len({k for k, _ in pairs}) != len(pairs):
+        fail("a label twice:", text)
+    return dict(pairs)
+
+
 def parse(text):
-    """The text format: HELP and TYPE before the samples of a name, each name once, each sample once."""
-    types, values, now = {}, {}, None
+    """The text format: HELP, then TYPE, before the samples of a name, each name once, each sample once; counters and only they end
+    in _total and don't fall below 0; le and quantile where they belong only."""
+    types, values, now, last = {}, {}, None, ""
     if not text.endswith("\n"):
         fail("the last line is not ended")
     for line in text.splitlines():
         if line.startswith("# HELP "):
             now = line.split()[2]
-            if now in types:
-                fail(now, "stands twice")
+            if now in types or not re.match(r"^modelmapd_[a-z][a-z0-9_]*$", now) or len(line.split(None, 3)) < 4:
+                fail(line)
         elif line.startswith("# TYPE "):
             _, _, name, kind = line.split()
-            if name != now or kind not in ("counter", "gauge", "histogram"):
+            if name != now or kind not in ("counter", "gauge", "histogram") or not last.startswith("# HELP "):
                 fail(line)
             types[name] = kind
         else:
             m = SAMPLE.match(line)
-            if not m:
+            if not m or now not in types or not VALUE.match(m[3]):
                 fail("no sample:", line)
             name = re.sub("_(bucket|sum|count)$", "", m[1]) if types[now] == "histogram" else m[1]
             if name != now or (m[1], m[2]) in values or (types[now] == "counter") != name.endswith("_total"):
                 fail(line)
+            has = set(labels_of(m[2]))
+            if ("le" in has) != (m[1] != name and m[1].endswith("_bucket")) or "quantile" in has or any(k.startswith("__") for k in has):
+                fail("labels:", line)
+            if types[now] == "counter" and not float(m[3]) >= 0:
+                fail("no counter:", line)
             values[m[1], m[2]] = float(m[3])
+        last = line
     return types, values
+
+
+def uses(path, types, values):
+    """Names, labels and the values of labels that a file asks for are there."""
+    text = open(path).read().replace('\\"', '"')
+    known = set(types) | {name for name, _ in values}
+    named = set(re.findall(r"\bmodelmapd_[a-z0-9_]+", text))
+    if not named or named - known:
+        fail(path, "names what there is not:", named - known)
+    for name, matchers in re.findall(r"\b(modelmapd_[a-z0-9_]+)\{([^}]*)\}", text):
+        there = [labels_of(l) for n, l in values if n == name]
+        for key, op, want in re.findall(r'([a-z_]+)\s*(=~|!~|!=|=)\s*"([^"]*)"', matchers):
+            for one in want.split("|") if op == "=~" else [want]:
+                if not any(l.get(key) == one for l in there):
+                    fail(path, "asks for", name, key, one)
+    return named
 
 
 def metrics(base, client, sock, *files):
@@ -472,7 +507,7 @@ def metrics(base, client, sock, *files):
         (value("build_info", '{version="%s"}' % s["version"]), 1),
         (value("watch_scanned"), 1),
         (value("store_bytes", '{kind="used"}'), s["store"]["bytes_used"]),
-        (value("map_displacement", '{quantile="0.5"}'), float("%.15g" % moved["p50"])),
+        (value("map_displacement", '{percentile="50"}'), float("%.15g" % moved["p50"])),
         (value("scorer_runs_total", '{outcome="done"}'), sum(m["state"] == "scored" and not m["same_as"] for m in cli(client, sock, "models")["models"])),
         (value("models_failed", '{cause="not_finite"}'), 1),
     ]
@@ -489,14 +524,32 @@ def metrics(base, client, sock, *files):
     buckets = [x for (name, _), x in v.items() if name == "modelmapd_loop_lag_seconds_bucket"]
     if buckets != sorted(buckets) or buckets[-1] != value("loop_lag_seconds_count"):
         fail("lag", buckets)
+    if value("loop_lag_seconds_bucket", '{le="+Inf"}') != buckets[-1]:
+        fail("lag", buckets)
     models = [m["name"] for m in cli(client, sock, "models")["models"]]
+    known = sorted(m["gemm_share"] for m in (cli(client, sock, "show", name) for name in models) if m["gemm_share"])
+    if value("scoring_gemm_share_models") != len(known):
+        fail("share of the rate of matrix products", known)
+    for p in (10, 50, 90):
+        told = value("scoring_gemm_share", '{percentile="%d"}' % p)
+        want = known[(len(known) - 1) * p // 100] if known else math.nan
+        if told != float("%.15g" % want) and not (math.isnan(told) and math.isnan(want)):
+            fail("share of the rate of matrix products", p, told, known)
+    failed = [m["reason_code"] for m in cli(client, sock, "models")["models"] if m["state"] == "failed" and m["detail"] == "failed"]
+    for cause in set(failed):
+        if value("scorer_failures_total", '{cause="%s"}' % cause) < 1:
+            fail("no failure counted for", cause)
     if any(m in label for (_, label) in v if label for m in models):
         fail("a model's name is a label")
-    known = set(types) | {name for name, _ in v}
     for f in files:
-        named = set(re.findall(r"\bmodelmapd_[a-z0-9_]+", open(f).read()))
-        if not named or named - known:
-            fail(f, "names what there is not:", named - known)
+        uses(f, types, v)
+    page = open("man/modelmapd.8").read().replace("\\-", "-")
+    if set(types) - set(re.findall(r"\bmodelmapd_[a-z0-9_]+", page)):
+        fail("modelmapd(8) does not name", set(types) - set(re.findall(r"\bmodelmapd_[a-z0-9_]+", page)))
+    page = open("man/modelmap-protocol.7").read()
+    for name, label in v:
+        if name == "modelmapd_alerts" and labels_of(label)["kind"] not in re.split(r"[^a-z_]+", page):
+            fail("modelmap-protocol(7) does not name the kind of alert", label)
     print("metrics: %d names, %d samples" % (len(types), len(v)))
 
 
