@@ -148,6 +148,23 @@ struct mm_score_opts {
 		*resume; /* file of what a killed job had done, and this one does; NULL: none. The caller removes it */
 	const char *resume_tag; /* version of whoever asks: another one begins again */
 	double resume_wait;	/* seconds between two writings */
+	size_t probes;		/* next-byte features at that many places; 0: none */
+	bool exact;		/* of these: all covers, not the one-step ones */
+};
+struct mm_feat_row { /* what the model says comes next at a probe (feat_priv.h); kept in files: no padding */
+	uint32_t probe, zero;
+	double p[MM_PROBES_BYTES];  /* next byte, then end of text; sums to 1 */
+	double missed;		    /* share of mass that the one-step form neglects: estimated; with exact: summed */
+	float proj[MM_PROBES_PROJ]; /* of sqrt(p) of the next token after the prefix's own ones (feat_tap.c) */
+};
+struct mm_features {
+	size_t n;		 /* 0: none, and none[] says why when some were asked for */
+	struct mm_feat_row *row; /* [n] by probe */
+	uint8_t id[MM_PROBES_ID];
+	bool exact;
+	size_t n_own;	      /* sequences for the probes alone */
+	uint64_t n_own_token; /* their rows */
+	char none[256];
 };
 struct mm_score_result { /* zero-initialise; free with mm_score_result_fini */
 	size_t n;
@@ -155,16 +172,19 @@ struct mm_score_result { /* zero-initialise; free with mm_score_result_fini */
 	uint32_t *n_token; /* [n] scored tokens */
 	uint8_t *cut;	   /* [n] 1: longer than the context, scored up to there */
 	float *mink20;	   /* [n] nats: mean of the 20 % least likely tokens */
+	float *mink20pp;   /* [n] standard deviations: the same of log p against its own distribution */
 	float *unigram;	   /* [n] nats: log-likelihood by the frequencies of the tokens in all the texts */
 	size_t n_cut;
 	uint64_t n_token_total;
 	uint64_t n_token_resumed; /* of these, not scored by this run */
 	double seconds_load, seconds_tokenize, seconds_score;
 	double seconds_cpu; /* processor time of all threads while scoring */
+	struct mm_features features;
 };
 int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts,
 	const struct mm_score_opts *opts, struct mm_score_result *out, struct mm_err *err) MM_MUST_CHECK;
 void mm_score_result_fini(struct mm_score_result *r);
+void mm_features_fini(struct mm_features *o);
 /* logprob[t-1] = log p(id[t] | id[<t]), nats, for t = 1..n-1; nothing added. Ids beyond the vocabulary are an error. */
 int mm_score_ids(struct mm_model *m, const uint32_t *id, size_t n, double *logprob, struct mm_err *err) MM_MUST_CHECK;
 /* Several sequences at once (packed): logprob[s] has room for n[s]-1. */

@@ -398,8 +398,7 @@ int mm_setup_unsupported(struct mm_setup *s, const char *key, const char *ok, st
 int mm_setup_qwen_window(struct mm_setup *s, size_t first, struct mm_err *err) MM_MUST_CHECK;
 /* qwen's rule for which layers have experts: (l + 1) % decoder_sparse_step == 0 and l not in mlp_only_layers */
 int mm_setup_sparse(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK;
-int mm_setup_layers(struct mm_setup *s,
-	struct mm_err *err) MM_MUST_CHECK; /* allocates hp->layer (attention, dense, rope 0); idempotent */
+int mm_setup_layers(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK; /* makes hp->layer; idempotent */
 
 /* ---- rope.c ---- */
 
@@ -411,8 +410,7 @@ size_t mm_rope_key(const struct mm_rope *r, size_t n_seq);
 /* ---- gguf_hints.c: what GGUF does not say in keys ---- */
 
 struct mm_bind;
-/* GGUF's own defaults for absent keys; biases that config.json has a key for and GGUF has not: on when layer 0 has
- * them. Runs before setup(). */
+/* Before setup(): GGUF's defaults of absent keys; biases that GGUF has no key for are on when layer 0 has them. */
 void mm_gguf_hints(struct mm_setup *s);
 /* Every tensor of a GGUF file has its place, or the file is refused: it may be a variant we do not know. */
 int mm_gguf_all_used(const struct mm_bind *b, const struct mm_family *fam, const struct mm_ckpt *ck,
@@ -508,9 +506,9 @@ struct mm_model {
 	uint64_t n_param, n_byte;
 	struct mm_layer *layer; /* [n_layer] when resident, else one that is refilled */
 	bool resident;
-	struct mm_stage *stage;					 /* owned */
+	struct mm_stage *stage;						       /* owned */
 	uint64_t bound, n_layer_byte, n_stage_byte, n_base_byte, n_memory_min; /* memory.c */
-	size_t n_ready;						 /* layers loaded so far (resident) */
+	size_t n_ready;							       /* layers loaded so far (resident) */
 	struct mm_norm embd_norm, norm;
 	struct mm_lin *embd_in, *embd_out;
 	struct mm_lin **head; /* vocabulary in chunks */
@@ -538,9 +536,11 @@ struct mm_batch {
 	size_t n_tok, n_row, n_seq;
 	uint32_t *id, *pos, *seq; /* [n_row] token, position in its sequence, sequence */
 	size_t *start;		  /* [n_seq + 1] */
+	float *standard;	  /* [n_row] out, standard deviations of log p from its mean; NULL: not wanted */
 	/* told after each layer how much of the batch is done; non-zero: stop. NULL: nobody asks */
 	int (*tick)(void *ctx, double share, struct mm_err *err);
 	void *tick_ctx;
+	const struct mm_taps *taps; /* rows of which more is wanted (feat_priv.h); NULL: none */
 };
 struct mm_pass { /* one batch on its way through the layers */
 	const struct mm_model *m;

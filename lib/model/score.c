@@ -37,6 +37,7 @@ int mm_score_tell(struct mm_score_job *j, const char *stage, size_t done, struct
 
 static void batch_fini(struct mm_batch *b, uint32_t *target, double *logprob)
 {
+	mm_free(b->standard);
 	mm_free(b->id);
 	mm_free(b->pos);
 	mm_free(b->seq);
@@ -68,7 +69,8 @@ static int batch_run(struct mm_score_job *j, const struct mm_score_seq *s, size_
 		!(b.seq = mm_calloc(b.n_row, sizeof(*b.seq), err)) ||
 		!(b.start = mm_calloc(n + 1, sizeof(*b.start), err)) ||
 		!(target = mm_calloc(b.n_row, sizeof(*target), err)) ||
-		!(logprob = mm_calloc(b.n_row, sizeof(*logprob), err)))
+		!(logprob = mm_calloc(b.n_row, sizeof(*logprob), err)) ||
+		(j->want_standard && !(b.standard = mm_calloc(b.n_row, sizeof(*b.standard), err))))
 		goto out;
 	size_t r = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -85,9 +87,17 @@ static int batch_run(struct mm_score_job *j, const struct mm_score_seq *s, size_
 		target[r] = UINT32_MAX;
 	j->n_batch = b.n_tok;
 	j->share = 0;
+	if (j->feat && mm_feat_batch(j->feat, s, n, &b, err))
+		goto out;
 	rc = mm_pass_run(j->m, &b, target, logprob, err);
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = j->take(j->ctx, &s[i], logprob + b.start[i] + s[i].from - 1, err);
+	if (rc == 0 && j->feat)
+		rc = mm_feat_take(j->feat, err);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (s[i].from >= s[i].n) /* for features only */
+			continue;
+		size_t at = b.start[i] + s[i].from - 1;
+		rc = j->take(j->ctx, &s[i], logprob + at, b.standard ? b.standard + at : NULL, err);
+	}
 	if (rc == 0 && j->batch_done)
 		j->batch_done(j->ctx);
 	j->tokens += b.n_tok;
@@ -120,18 +130,19 @@ static int batches_run(struct mm_score_job *j, size_t limit, size_t done, struct
 		j->done = done;
 		if (mm_score_tell(j, "score", done, err) || batch_run(j, j->seq + i, n, err))
 			return -1;
-		done += n;
-		i += n;
+		for (size_t end = i + n; i < end; i++)
+			done += j->seq[i].from < j->seq[i].n;
 	}
 	return mm_score_tell(j, "score", j->n_total, err);
 }
 
 int mm_score_run(struct mm_score_job *j, struct mm_err *err)
 {
-	size_t done = j->n_total - j->n_seq;
+	size_t done = j->n_total;
 	qsort(j->seq, j->n_seq, sizeof(*j->seq), by_length);
 	for (size_t i = 0; i < j->n_seq; i++) {
 		j->tokens_total += j->seq[i].n - 1;
+		done -= j->seq[i].from < j->seq[i].n;
 		if (seq_check(j->m, &j->seq[i], err))
 			return -1;
 	}
@@ -148,8 +159,10 @@ struct ids_out {
 	double *const *logprob;
 };
 
-static int take_ids(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err)
+static int take_ids(
+	void *ctx, const struct mm_score_seq *s, const double *logprob, const float *standard, struct mm_err *err)
 {
+	(void)standard;
 	const struct ids_out *o = ctx;
 	for (size_t t = 0; t + 1 < s->n; t++)
 		if (!isfinite(logprob[t]))

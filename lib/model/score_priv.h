@@ -42,8 +42,12 @@ struct mm_score_job {
 	double start;
 	size_t done, n_batch; /* texts done; tokens of the batch under way, of which `share` is done */
 	double share, told;
-	/* takes the log-probs of tokens from .. n-1 of one sequence */
-	int (*take)(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err);
+	/* takes the log-probs of tokens from .. n-1 of one sequence; standard: the same in standard deviations from
+	 * their means, NULL unless wanted */
+	int (*take)(void *ctx, const struct mm_score_seq *s, const double *logprob, const float *standard,
+		struct mm_err *err);
+	bool want_standard;
+	struct mm_feat *feat;	       /* or NULL */
 	void (*batch_done)(void *ctx); /* after the last take of a batch; or NULL */
 	void *ctx;
 };
@@ -53,7 +57,7 @@ int mm_score_tell(
 	struct mm_score_job *j, const char *stage, size_t done, struct mm_err *err) MM_MUST_CHECK; /* progress */
 
 /* ---- signs.c ---- */
-double mm_sign_mink(double *logprob, size_t n); /* [n] put in another order */
+double mm_sign_mink(double *v, size_t n); /* mean of the least fifth of v[n], which is put in another order */
 /* out[index of the sequence]; nothing for sequences that are not there */
 int mm_sign_unigram(
 	const struct mm_score_seq *s, size_t n_seq, size_t n_vocab, float *out, struct mm_err *err) MM_MUST_CHECK;
@@ -74,8 +78,30 @@ struct mm_resume *mm_resume_open(
 	const char *path, struct mm_hash key, size_t n, double wait, struct mm_err *err) MM_MUST_CHECK;
 void mm_resume_close(struct mm_resume *r); /* NULL is fine */
 bool mm_resume_has(const struct mm_resume *r, size_t text);
-void mm_resume_give(const struct mm_resume *r, double *loglik, float *mink20); /* [n] each: those that are done */
-void mm_resume_add(struct mm_resume *r, size_t text, double loglik, float mink20);
+void mm_resume_give(
+	const struct mm_resume *r, double *loglik, float *mink20, float *mink20pp); /* [n] each: those that are done */
+void mm_resume_add(struct mm_resume *r, size_t text, double loglik, float mink20, float mink20pp);
 void mm_resume_flush(struct mm_resume *r, const char *path); /* after a batch; writes when it is time */
+void mm_resume_add_feat(struct mm_resume *r, const struct mm_feat_row *row);
+const struct mm_feat_row *mm_resume_feats(const struct mm_resume *r, size_t *n); /* what was done; borrowed */
+
+/* ---- feat.c: next-byte features (feat_priv.h) ---- */
+
+struct mm_feat;
+/* Not MM_ENOMEM: this tokenizer has none. out: filled as probes get done. */
+struct mm_feat *mm_feat_new(const struct mm_model *m, const struct mm_tok *tok, const struct mm_texts *texts, size_t n,
+	bool exact, struct mm_features *out, struct mm_err *err) MM_MUST_CHECK;
+/* of_text: [texts] each text's sequence as it will be scored (also those that `resume` has); front: what stands before
+ * a text; limit: longest sequence. */
+int mm_feat_plan_all(struct mm_feat *f, const struct mm_score_seq *of_text, const uint32_t *front, size_t n_front,
+	size_t limit, struct mm_resume *resume, struct mm_err *err) MM_MUST_CHECK;
+size_t mm_feat_n_own(const struct mm_feat *f);
+struct mm_score_seq mm_feat_own(const struct mm_feat *f, size_t i); /* to be run too; nothing in it is scored */
+/* Before and after a batch went through the model. */
+int mm_feat_batch(struct mm_feat *f, const struct mm_score_seq *s, size_t n, struct mm_batch *b,
+	struct mm_err *err) MM_MUST_CHECK;
+int mm_feat_take(struct mm_feat *f, struct mm_err *err) MM_MUST_CHECK;
+void mm_feat_end(struct mm_feat *f);  /* after the last batch */
+void mm_feat_free(struct mm_feat *f); /* NULL is fine */
 
 #endif

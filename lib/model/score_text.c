@@ -21,7 +21,8 @@ struct text_run {
 	const char *resume_path;
 };
 
-static int take_text(void *ctx, const struct mm_score_seq *s, const double *logprob, struct mm_err *err)
+static int take_text(
+	void *ctx, const struct mm_score_seq *s, const double *logprob, const float *standard, struct mm_err *err)
 {
 	struct text_run *r = ctx;
 	size_t n = s->n - s->from;
@@ -35,8 +36,11 @@ static int take_text(void *ctx, const struct mm_score_seq *s, const double *logp
 		return -1;
 	memcpy(r->sorted, logprob, n * sizeof(*r->sorted));
 	r->out->mink20[s->index] = (float)mm_sign_mink(r->sorted, n);
+	for (size_t t = 0; t < n; t++)
+		r->sorted[t] = (double)standard[t];
+	r->out->mink20pp[s->index] = (float)mm_sign_mink(r->sorted, n);
 	if (r->resume)
-		mm_resume_add(r->resume, s->index, sum, r->out->mink20[s->index]);
+		mm_resume_add(r->resume, s->index, sum, r->out->mink20[s->index], r->out->mink20pp[s->index]);
 	return 0;
 }
 
@@ -64,6 +68,11 @@ static size_t context_of(const struct mm_model *m, const struct mm_tok *tok, con
 		}
 	return 0;
 }
+
+struct text_set {
+	const struct mm_tok *tok;
+	const struct mm_texts *texts;
+};
 
 struct tokens {
 	struct mm_ids *ids; /* [n] */
@@ -129,7 +138,8 @@ static int result_init(struct mm_score_result *out, size_t n, struct mm_err *err
 	out->n_token = out->loglik ? mm_calloc(n, sizeof(*out->n_token), err) : NULL;
 	out->cut = out->n_token ? mm_calloc(n, sizeof(*out->cut), err) : NULL;
 	out->mink20 = out->cut ? mm_calloc(n, sizeof(*out->mink20), err) : NULL;
-	out->unigram = out->mink20 ? mm_calloc(n, sizeof(*out->unigram), err) : NULL;
+	out->mink20pp = out->mink20 ? mm_calloc(n, sizeof(*out->mink20pp), err) : NULL;
+	out->unigram = out->mink20pp ? mm_calloc(n, sizeof(*out->unigram), err) : NULL;
 	return out->unigram ? 0 : -1;
 }
 
@@ -137,7 +147,7 @@ static int result_init(struct mm_score_result *out, size_t n, struct mm_err *err
 static void skip_done(struct mm_score_job *j, const struct mm_resume *resume, struct mm_score_result *out)
 {
 	size_t left = 0;
-	mm_resume_give(resume, out->loglik, out->mink20);
+	mm_resume_give(resume, out->loglik, out->mink20, out->mink20pp);
 	for (size_t i = 0; i < j->n_seq; i++) {
 		if (mm_resume_has(resume, j->seq[i].index))
 			out->n_token_resumed += j->seq[i].n - j->seq[i].from;
@@ -147,8 +157,55 @@ static void skip_done(struct mm_score_job *j, const struct mm_resume *resume, st
 	j->n_seq = left;
 }
 
-static int score_tokens(struct mm_score_job *j, const struct tokens *t, const struct mm_resume *resume,
-	struct mm_score_result *out, struct mm_err *err)
+/* Features are an extra: a tokenizer that cannot have them, and the run goes on without. */
+static int without(struct mm_features *out, struct mm_err *err)
+{
+	if (err->code == MM_ENOMEM)
+		return -1;
+	snprintf(out->none, sizeof(out->none), "%.*s", (int)sizeof(out->none) - 1, err->text);
+	err->code = MM_OK;
+	return 0;
+}
+
+/* Probes are planned and their own sequences added to the job's. */
+static int features_plan(struct mm_score_job *j, const struct text_set *set, const struct tokens *t,
+	struct mm_resume *resume, struct mm_features *out, struct mm_err *err)
+{
+	const struct mm_score_opts *o = j->opts;
+	const uint32_t *front = t->ids[0].id, *back;
+	size_t n_front = t->n_front, n_back, limit = context_length(j->m);
+	if (!o || !o->probes)
+		return 0;
+	if (!(j->feat = mm_feat_new(j->m, set->tok, set->texts, o->probes, o->exact, out, err)))
+		return without(out, err);
+	struct mm_score_seq *of_text = mm_calloc(t->n, sizeof(*of_text), err);
+	if (!of_text)
+		return -1;
+	for (size_t i = 0; i < t->n; i++)
+		of_text[i] = (struct mm_score_seq){ .id = t->ids[i].id, .n = MM_MIN(t->ids[i].n, limit), .index = i };
+	if (o->bos == MM_BOS_PAPER)
+		mm_tok_template(set->tok, &front, &n_front, &back, &n_back);
+	int rc = mm_feat_plan_all(j->feat, of_text, front, n_front, limit, resume, err);
+	mm_free(of_text);
+	if (rc) {
+		mm_feat_free(j->feat);
+		j->feat = NULL;
+		return without(out, err);
+	}
+	size_t n = mm_feat_n_own(j->feat);
+	if (!n)
+		return 0;
+	struct mm_score_seq *seq = mm_realloc(j->seq, j->n_seq + n, sizeof(*seq), err);
+	if (!seq)
+		return -1;
+	j->seq = seq;
+	for (size_t i = 0; i < n; i++)
+		j->seq[j->n_seq++] = mm_feat_own(j->feat, i);
+	return 0;
+}
+
+static int score_tokens(struct mm_score_job *j, const struct text_set *set, const struct tokens *t,
+	struct mm_resume *resume, struct mm_score_result *out, struct mm_err *err)
 {
 	size_t limit = context_length(j->m);
 	j->seq = mm_calloc(t->n, sizeof(*j->seq), err);
@@ -171,17 +228,24 @@ static int score_tokens(struct mm_score_job *j, const struct tokens *t, const st
 		return -1;
 	if (resume)
 		skip_done(j, resume, out);
-	return mm_score_run(j, err);
+	if (features_plan(j, set, t, resume, &out->features, err) || mm_score_run(j, err))
+		return -1;
+	if (j->feat)
+		mm_feat_end(j->feat);
+	return 0;
 }
 
 static int resume_open(const struct mm_model *m, const struct mm_texts *texts, const struct mm_score_opts *o,
 	struct text_run *run, struct mm_err *err)
 {
 	struct mm_hash key;
+	char tag[200];
 	if (!o || !o->resume)
 		return 0;
 	run->resume_path = o->resume;
-	if (mm_resume_key(m, texts, o->bos, o->resume_tag, &key, err))
+	snprintf(tag, sizeof(tag), "%s probes %zu exact %d method %d", o->resume_tag ? o->resume_tag : "", o->probes,
+		o->exact, MM_PROBES_METHOD);
+	if (mm_resume_key(m, texts, o->bos, tag, &key, err))
 		return -1;
 	run->resume = mm_resume_open(o->resume, key, texts->n, o->resume_wait, err);
 	return run->resume ? 0 : -1;
@@ -200,12 +264,14 @@ int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm
 {
 	struct text_run run = { .out = out };
 	struct tokens t = { .n = texts->n };
+	struct text_set set = { tok, texts };
 	struct mm_score_job j = { .m = m,
 		.opts = opts,
 		.n_total = texts->n,
 		.start = mm_monotonic(),
 		.take = take_text,
 		.batch_done = batch_done,
+		.want_standard = true,
 		.ctx = &run };
 	int rc = -1;
 	if (result_init(out, texts->n, err) || !(t.ids = mm_calloc(texts->n, sizeof(*t.ids), err)) ||
@@ -215,7 +281,7 @@ int mm_score_texts(struct mm_model *m, const struct mm_tok *tok, const struct mm
 	out->seconds_tokenize = mm_monotonic() - j.start;
 	j.start = mm_monotonic();
 	out->seconds_cpu = -cpu_seconds();
-	rc = score_tokens(&j, &t, run.resume, out, err);
+	rc = score_tokens(&j, &set, &t, run.resume, out, err);
 	out->seconds_score = mm_monotonic() - j.start;
 	out->seconds_cpu += cpu_seconds();
 out:
@@ -223,6 +289,7 @@ out:
 		mm_free(t.ids[i].id);
 	mm_free(t.ids);
 	mm_free(j.seq);
+	mm_feat_free(j.feat);
 	mm_free(run.sorted);
 	mm_resume_close(run.resume);
 	if (rc)
@@ -236,6 +303,8 @@ void mm_score_result_fini(struct mm_score_result *r)
 	mm_free(r->n_token);
 	mm_free(r->cut);
 	mm_free(r->mink20);
+	mm_free(r->mink20pp);
 	mm_free(r->unigram);
+	mm_features_fini(&r->features);
 	memset(r, 0, sizeof(*r));
 }

@@ -1,6 +1,8 @@
 /* signs.c: what the tokens of a text say beside their sum; stored with the vector and tested by the daemon.
  *
- *	mink20	 mean of the 20 % least likely tokens of a text: memorised texts have no surprises
+ *	mink20	 mean log-probability of the 20 % least likely tokens of a text: memorised texts have no surprises
+ *	mink20pp the same of (log p - mean) / deviation, both under the model's own distribution at that place (head.c):
+ *		 how a token does beside those that could have stood there, however sure the model is
  *	unigram	 log-likelihood of the text for a model that knows how often each token comes in the text set, and
  *nothing else: what a training that failed comes down to
  *
@@ -45,15 +47,15 @@ static void select_least(double *v, size_t n, size_t want)
 	}
 }
 
-double mm_sign_mink(double *logprob, size_t n)
+double mm_sign_mink(double *v, size_t n)
 {
 	size_t k = MM_MAX((size_t)(MIN_K * (double)n), (size_t)1);
 	double sum = 0;
 	if (!n)
 		return 0;
-	select_least(logprob, n, k - 1);
+	select_least(v, n, k - 1);
 	for (size_t i = 0; i < k; i++)
-		sum += logprob[i];
+		sum += v[i];
 	return sum / (double)k;
 }
 

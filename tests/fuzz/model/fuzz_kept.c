@@ -54,17 +54,17 @@ static void resume(const uint8_t *data, size_t size)
 	struct mm_err err = { 0 };
 	struct mm_hash key = { 3, 4 };
 	uint32_t n[2] = { (uint32_t)(size ? data[0] % 8 : 0), 0 };
-	size_t body = n[0] * (size_t)16, at = 0;
+	size_t body = n[0] * (size_t)24, at = 0;
 	char path[64];
 	double loglik[N];
-	float mink[N];
+	float mink[N], pp[N];
 	if (!size || size - 1 < body)
 		return;
 	uint8_t *f = calloc(HEAD_LEN + 16 + size, 1);
 	if (!f)
 		abort();
 	uint64_t count = N;
-	memcpy(f, "MMRESUM1", 8);
+	memcpy(f, "MMRESUM2", 8);
 	memcpy(f + 8, &key, 16);
 	memcpy(f + 24, &count, 8);
 	uint64_t part[3] = { mm_hash64(f, HEAD_LEN), n[0], mm_hash64(data + 1, body) },
@@ -80,11 +80,11 @@ static void resume(const uint8_t *data, size_t size)
 	struct mm_resume *r = mm_resume_open(path, key, N, 0, &err);
 	if (!r)
 		abort();
-	mm_resume_give(r, loglik, mink);
+	mm_resume_give(r, loglik, mink, pp);
 	for (size_t i = 0; i < N; i++)
-		if (mm_resume_has(r, i) && (!isfinite(loglik[i]) || !isfinite(mink[i])))
+		if (mm_resume_has(r, i) && (!isfinite(loglik[i]) || !isfinite(mink[i]) || !isfinite(pp[i])))
 			abort();
-	mm_resume_add(r, 0, -1, -1);
+	mm_resume_add(r, 0, -1, -1, -1);
 	mm_resume_flush(r, path);
 	mm_resume_close(r);
 }

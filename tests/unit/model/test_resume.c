@@ -72,6 +72,7 @@ static void same_bits(const struct mm_score_result *a, const struct mm_score_res
 	assert_int_equal(a->n, b->n);
 	assert_memory_equal(a->loglik, b->loglik, a->n * sizeof(*a->loglik));
 	assert_memory_equal(a->mink20, b->mink20, a->n * sizeof(*a->mink20));
+	assert_memory_equal(a->mink20pp, b->mink20pp, a->n * sizeof(*a->mink20pp));
 	assert_memory_equal(a->unigram, b->unigram, a->n * sizeof(*a->unigram));
 	assert_memory_equal(a->n_token, b->n_token, a->n * sizeof(*a->n_token));
 }
