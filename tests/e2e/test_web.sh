@@ -47,7 +47,33 @@ for path in ("assets/", "assets", "assets/../index.html", "assets/%2e%2e/index.h
     assert get(path)[0] == 404, path
 END
 
-CHROMIUM=$chromium timeout $((300 * slow)) node client/web/test/browser.mjs "$url" "$models" "$fixtures/qwen2-a-perl" "$(dirname "$bin")/web-shots" || fail "in the browser"
+# ---- what the command line and Python say, for the page to agree with ----
+one=qwen2-a-shakespeare
+python=python3
+! /usr/bin/python3 -c 'import zmq' 2>/dev/null || python=/usr/bin/python3
+"$python" - "$bin/modelmap" "ipc://$work/control" "$one" >"$work/figures.json" <<'END' || fail "the figures"
+import json, subprocess, sys
+sys.path.insert(0, "client/python")
+client, sock, one = sys.argv[1:]
+def cli(*words):
+    return json.loads(subprocess.run([client, "--socket", sock, "--json", *words], check=True, capture_output=True).stdout)
+def figures(near, dist, predict, places):
+    return {"near": near, "dist": dist["kl_bits_per_byte"], "interval": dist["interval_bits_per_byte"], "prediction": predict["predictions"][0]["prediction"],
+            "places": [[p["name"], p["x"], p["y"]] for p in places]}
+near = cli("near", one, "-k", "8")["neighbours"]
+out = {"cli": figures(near, cli("dist", one, near[0]["name"]), cli("predict", one), cli("map")["points"])}
+try:
+    import modelmap
+except ImportError:
+    print("note: no pyzmq here, Python is not compared", file=sys.stderr)
+else:
+    with modelmap.Client(sock) as m:
+        near = m.near(one, k=8)
+        out["python"] = figures([dict(n) for n in near], m.dist(one, near[0]["name"]), m.call("predict", name=one), m.call("map")["points"])
+print(json.dumps(out))
+END
+
+CHROMIUM=$chromium timeout $((300 * slow)) node client/web/test/browser.mjs "$url" "$models" "$fixtures/qwen2-a-perl" "$(dirname "$bin")/web-shots" "$work/figures.json" || fail "in the browser"
 e2e_stop
 echo "http: { listen: 127.0.0.1:0, page: $work/nothing }" >"$work/row"
 sed -i "s|^http:.*|$(cat "$work/row")|" "$work/c.yaml"

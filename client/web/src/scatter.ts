@@ -12,26 +12,32 @@ const MOVE_MS = 600;
 
 const vertex = `#version 300 es
 in vec3 from, to; in vec4 colour; in float size, shape;
-uniform mat3 turn; uniform vec3 centre; uniform vec2 scale; uniform float t, ratio;
+uniform mat3 turn; uniform vec3 centre, ground; uniform vec2 scale; uniform float t, ratio, haze;
 out vec4 c; out float s;
 void main() {
 	vec3 p = turn * (mix(from, to, t) - centre);
 	gl_Position = vec4(p.xy * scale, clamp(-p.z * scale.y * 0.1, -0.99, 0.99), 1.0);
-	gl_PointSize = size * ratio; c = colour; s = shape;
+	float far = clamp(0.5 - p.z * scale.y * 0.35, 0.0, 1.0); // what lies behind fades
+	gl_PointSize = size * ratio * (1.0 - 0.35 * haze * far); c = vec4(mix(colour.rgb, ground, 0.5 * haze * far), 1.0); s = shape;
 }`;
 const fragment = `#version 300 es
 precision mediump float;
 in vec4 c; in float s; out vec4 o;
+uniform vec3 rim;
 void main() {
 	vec2 p = gl_PointCoord * 2.0 - 1.0;
 	float d = s < 0.5 ? length(p) : s < 1.5 ? max(abs(p.x), abs(p.y)) * 1.15
 		: s < 2.5 ? abs(p.x) + abs(p.y) : max(abs(p.x) * 1.9 - p.y, p.y + 0.25);
 	if (d > 1.0) discard;
-	o = vec4(c.rgb * (d > 0.8 ? 0.6 : 1.0), 1.0) * c.a;
+	o = vec4(d > 0.8 ? mix(c.rgb, rim, 0.5) : c.rgb, 1.0);
 }`;
 
 export class Scatter {
 	cam: number[] = [0, 0, 0, 1, 0, 0];
+	ground = [1, 1, 1]; // what is behind the points
+	rim = [0, 0, 0]; // at their edges, so that every colour stands out from the ground
+	haze = 0; // 1: depth is shown
+	margin = 0.8; // of the canvas that `fit` fills
 	onFrame: () => void = () => undefined;
 	private gl: WebGL2RenderingContext;
 	private program: WebGLProgram;
@@ -100,6 +106,24 @@ export class Scatter {
 		return [a, 0, b, d * b, c, -d * a, -c * b, d, c * a]; // rows of Rx(pitch) Ry(yaw)
 	}
 
+	/** The corners of the box around all points. */
+	bounds(): [number[], number[]] {
+		const lo = [Infinity, Infinity, Infinity], hi = [-Infinity, -Infinity, -Infinity];
+		for (let i = 0; i < this.n; i++)
+			for (let a = 0; a < 3; a++) {
+				const v = this.dots.at[3 * i + a]!;
+				if (v < lo[a]!) lo[a] = v;
+				if (v > hi[a]!) hi[a] = v;
+			}
+		return [lo, hi];
+	}
+
+	/** How near a point is to the eye: those behind are to be drawn first. */
+	depth(i: number): number {
+		const r = this.turn(), at = this.dots.at;
+		return r[6]! * at[3 * i]! + r[7]! * at[3 * i + 1]! + r[8]! * at[3 * i + 2]!;
+	}
+
 	/** Pixels from the upper left corner of a place on the map. */
 	project(x: number, y: number, z: number): [number, number] {
 		const [cx = 0, cy = 0, cz = 0, k = 1] = this.cam, r = this.turn();
@@ -149,17 +173,12 @@ export class Scatter {
 	}
 
 	fit(): void {
-		const lo = [Infinity, Infinity, Infinity], hi = [-Infinity, -Infinity, -Infinity];
-		for (let i = 0; i < this.n; i++)
-			for (let a = 0; a < 3; a++) {
-				lo[a] = Math.min(lo[a]!, this.dots.at[3 * i + a]!);
-				hi[a] = Math.max(hi[a]!, this.dots.at[3 * i + a]!);
-			}
+		const [lo, hi] = this.bounds();
 		if (!this.n) return;
 		const mid = [0, 1, 2].map((a) => (lo[a]! + hi[a]!) / 2), wide = [0, 1, 2].map((a) => hi[a]! - lo[a]! || 1e-9);
 		const flat = !this.cam[4] && !this.cam[5], all = Math.hypot(...wide);
 		const k = Math.min(this.canvas.clientWidth / (flat ? wide[0]! : all), this.canvas.clientHeight / (flat ? wide[1]! : all));
-		this.cam = [mid[0]!, mid[1]!, mid[2]!, 0.8 * k, this.cam[4]!, this.cam[5]!];
+		this.cam = [mid[0]!, mid[1]!, mid[2]!, this.margin * k, this.cam[4]!, this.cam[5]!];
 		this.draw();
 	}
 
@@ -229,6 +248,9 @@ export class Scatter {
 		gl.uniform2f(u("scale"), (2 * k) / canvas.clientWidth, (2 * k) / canvas.clientHeight);
 		gl.uniform1f(u("t"), this.t());
 		gl.uniform1f(u("ratio"), ratio);
+		gl.uniform1f(u("haze"), this.haze);
+		gl.uniform3f(u("ground"), this.ground[0]!, this.ground[1]!, this.ground[2]!);
+		gl.uniform3f(u("rim"), this.rim[0]!, this.rim[1]!, this.rim[2]!);
 		gl.drawArrays(gl.POINTS, 0, this.n);
 	}
 }
