@@ -53,15 +53,16 @@ double mm_metric_of_tri(enum mm_metric m, double tri)
 /* Widening without a table: the bits of a positive f16, moved, are the float 2^-112 times as large. */
 MM_BODY int widen_body(const uint16_t *h, size_t n, float *out)
 {
-	uint16_t bad = 0;
-	for (size_t i = 0; i < n; i++) {
-		uint32_t u = (uint32_t)h[i] << 13;
-		float f;
-		bad |= (uint16_t)(h[i] >= 0x7c00); /* negative, infinite or NaN */
-		memcpy(&f, &u, sizeof(f));
-		out[i] = f * 0x1p112f;
-	}
-	return bad;
+	uint32_t wide[MM_BYTE_STRIDE];
+	uint16_t most = 0; /* from 0x7c00 on: infinite, NaN or negative */
+	for (size_t i = 0; i < n; i++)
+		most = h[i] > most ? h[i] : most;
+	for (size_t i = 0; i < n; i++)
+		wide[i] = (uint32_t)h[i] << 13;
+	memcpy(out, wide, n * sizeof(*out));
+	for (size_t i = 0; i < n; i++)
+		out[i] *= 0x1p112f;
+	return most >= 0x7c00;
 }
 MM_TARGETS(int, widen, (const uint16_t *h, size_t n, float *out), (h, n, out))
 

@@ -1,8 +1,8 @@
 /* store.h - everything that must survive: models, vectors, jobs, alerts, epochs, in one LMDB environment.
  *
- * One process owns it; all calls come from the daemon's loop thread. Keys are ids, never names. Records carry a
- * checksum and tagged fields, so that an older program can read what a newer one wrote and the reverse (record.c).
- * Key and record layouts are documented at the top of store_priv.h, nowhere else.
+ * One process owns it; all calls come from the daemon's loop thread, but for copies and readers. Keys are ids, never
+ * names. Records carry a checksum and tagged fields, so that an older program can read what a newer one wrote and the
+ * reverse (record.c). Key and record layouts are documented at the top of store_priv.h, nowhere else.
  */
 #ifndef MM_STORE_H
 #define MM_STORE_H
@@ -36,7 +36,7 @@ struct mm_store_stat {
 };
 int mm_store_stat(struct mm_store *s, struct mm_store_stat *out, struct mm_err *err) MM_MUST_CHECK;
 /* A consistent copy as one file that opens when put in the place of store.mdb, written to fd (without free pages).
- * Blocks; the only function here that another thread may call, while the loop goes on. */
+ * Blocks; another thread may call it, while the loop goes on. */
 int mm_store_copy(struct mm_store *s, int fd, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- txn.c: transactions with a sticky error ----
@@ -50,6 +50,11 @@ void mm_txn_abort(struct mm_txn *t);				       /* NULL is fine */
  * it did elsewhere. fn returns 0, or -1 with err set, which aborts. */
 int mm_store_write(struct mm_store *s, int (*fn)(struct mm_txn *t, void *ctx, struct mm_err *err), void *ctx,
 	struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- reader.c: reading from another thread, while the loop goes on; for the getters below alone ----
+ * Short: the store cannot grow meanwhile. Ended by the thread that began it, before mm_store_close. */
+struct mm_txn *mm_reader_begin(struct mm_store *s, struct mm_err *err) MM_MUST_CHECK;
+void mm_reader_end(struct mm_txn *t); /* NULL is fine */
 
 /* ---- models ---- */
 
