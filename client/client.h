@@ -111,7 +111,7 @@ struct mm_cli {
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
 			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
-			*max_bytes, *since, *by, *texts, *config, *png, *graphml, *csv, *tensorboard;
+			*max_bytes, *since, *by, *texts, *config, *png, *graphml, *csv, *html, *tensorboard, *metric;
 		bool rules, json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
 		int64_t k, seed, folds, dim, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
@@ -214,6 +214,9 @@ struct mm_child_call {
 /* Fails when it cannot be run (MM_ENOENT: is not installed) or ends with another status than 0. */
 int mm_child_ask(const struct mm_child_call *c, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
 void mm_child_program(const char *name, char *out, size_t cap); /* one of ours: beside us, else by $PATH */
+
+/* ---- map_html.c: the page for a browser with its answers inside, to --html ---- */
+int mm_map_html(struct mm_cli *c, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- map_view.c: map, models and alerts joined for the eye ---- */
 

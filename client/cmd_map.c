@@ -1,4 +1,4 @@
-/* cmd_map.c - `map`: drawn in the terminal, and as a picture with --svg or --png. */
+/* cmd_map.c - `map`: drawn in the terminal, as a picture with --svg or --png, as a page with --html. */
 #include "client/client.h"
 
 /* Families, runs and alerts make the map readable; without them it is still a map. */
@@ -21,6 +21,10 @@ static int draw(const struct mm_cli *c, const struct mm_view *v, struct mm_err *
 
 int mm_run_map(struct mm_cli *c, struct mm_err *err)
 {
+	if (c->o.html && mm_map_html(c, err))
+		return -1;
+	if (c->o.html && !c->o.json && !mm_picture_wanted(c))
+		return 0;
 	json_t *map, *args = json_object();
 	struct mm_view v;
 	if (c->o.epoch)

@@ -75,6 +75,7 @@ fi
 if [ -f "${WEBOUT:-}/index.html" ]; then
 	rm -rf "$DESTDIR$share/modelmapd/web" # names of older files differ
 	put 644 "$WEBOUT/index.html" "$share/modelmapd/web/index.html"
+	put 644 "$WEBOUT/one-file.tmpl" "$share/modelmapd/web/one-file.tmpl" # of map --html
 	for f in "$WEBOUT"/assets/*; do put 644 "$f" "$share/modelmapd/web/assets/${f##*/}"; done
 fi
 t=$(texts)

@@ -11,7 +11,7 @@ skip() { echo "skip: no page for a browser: $*"; exit 77; }
 command -v node >/dev/null && command -v npm >/dev/null || skip "node and npm are not here"
 [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 18 ] || skip "node $(node --version) is older than 18"
 cd client/web
-if [ -f "$target/index.html" ] && [ -z "$(find src index.html package-lock.json vite.config.js tsconfig.json -newer "$target/index.html" -print -quit)" ]; then exit 0; fi
+if [ -f "$target/one-file.tmpl" ] && [ -z "$(find src index.html package-lock.json vite.config.js tsconfig.json -newer "$target/index.html" -print -quit)" ]; then exit 0; fi
 if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
 	timeout 600 npm ci --ignore-scripts --fetch-retries=1 --fetch-timeout=30000 >/tmp/modelmap-npm.$$ 2>&1 || {
 		said=$(grep -m1 'npm error' /tmp/modelmap-npm.$$ || true)

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 chromium=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || true)}
 [ -n "$chromium" ] || { echo "skip: no chromium here, the page is not tested"; exit 77; }
-page=$(dirname "$bin")/web-test
+page=$(dirname "$bin")/web
 scripts/web.sh "$page"
 rc=$?
 [ $rc != 77 ] || exit 77
@@ -74,7 +74,19 @@ print(json.dumps(out))
 END
 
 CHROMIUM=$chromium timeout $((300 * slow)) node client/web/test/browser.mjs "$url" "$models" "$fixtures/qwen2-a-perl" "$(dirname "$bin")/web-shots" "$work/figures.json" || fail "in the browser"
+
+# ---- one file with the map inside: the daemon is gone when it is looked at ----
+hurt=$(mm map --html "$work/x.html" --epoch 999 2>&1) && fail "a page of an epoch that is not there"
+case $hurt in *999*) ;; *) fail "the reason: $hurt" ;; esac
+mm map --html "$work/map.html" --title 'A <b>map</b> & more' 2>/dev/null || fail "map --html"
+for ask in models map "near $one -k 8" alerts; do printf '"%s": %s,\n' "${ask%% *}" "$(mm --json $ask)"; done >"$work/said"
+first=$(mm --json near "$one" -k 1 | python3 -c "import json,sys; print(json.load(sys.stdin)['neighbours'][0]['name'])")
+printf '{%s"dist": %s}' "$(cat "$work/said")" "$(mm --json dist "$one" "$first")" >"$work/answers.json"
+[ "$(grep -c '</script' "$work/map.html")" = 2 ] || fail "data that end a script"
 e2e_stop
+CHROMIUM=$chromium timeout $((200 * slow)) node client/web/test/file.mjs "$work/map.html" "$work/answers.json" "$(dirname "$bin")/web-shots" || fail "one file"
+cp "$work/map.html" "$(dirname "$bin")/web-shots/"
+
 echo "http: { listen: 127.0.0.1:0, page: $work/nothing }" >"$work/row"
 sed -i "s|^http:.*|$(cat "$work/row")|" "$work/c.yaml"
 "$bin/modelmapd" --config "$work/c.yaml" --foreground 2>"$work/err" && fail "a page that is not there"

@@ -88,6 +88,7 @@ interface Command {
 interface Stored {
 	at: number; // unix seconds
 	title: string;
+	view: { m: string; d: 2 | 3 };
 	fixed: Record<string, string | number>; // arguments that all answers of the file share
 	answers: Record<string, unknown>;
 }
@@ -123,7 +124,8 @@ export async function choices(cmd: string, arg: string): Promise<string[]> {
 async function raw<T>(cmd: string, args: Args): Promise<T> {
 	const given = Object.entries(args).filter(([k, v]) => v !== undefined && v !== "" && !(stored && k in stored.fixed)) as [string, string][];
 	if (stored) {
-		const key = `${cmd}?${given.map(([k, v]) => `${k}=${v}`).sort().join("&")}`, a = stored.answers[key];
+		const find = (g: [string, string][]): unknown => stored.answers[`${cmd}?${g.sort(([k], [l]) => (k < l ? -1 : 1)).map(([k, v]) => `${k}=${v}`).join("&")}`];
+		const a = find(given) ?? (cmd === "dist" ? find([["a", String(args["b"])], ["b", String(args["a"])]]) : undefined); // the same either way
 		if (a === undefined) throw new Error("this is not in the file; the daemon that wrote it knows");
 		return a as T;
 	}
@@ -136,7 +138,7 @@ async function raw<T>(cmd: string, args: Args): Promise<T> {
 
 /** Asks one command; an Error has the daemon's own text. A metric goes only where the daemon takes one. */
 export async function ask<T>(cmd: string, args: Args = {}): Promise<T> {
-	if (args["metric"] !== undefined && args["metric"] !== "" && !(await choices(cmd, "metric")).length) args = { ...args, metric: undefined };
+	if (!stored && args["metric"] !== undefined && args["metric"] !== "" && !(await choices(cmd, "metric")).length) args = { ...args, metric: undefined };
 	return raw<T>(cmd, args);
 }
 

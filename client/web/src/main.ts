@@ -130,7 +130,7 @@ const doors: Doors = {
 	},
 	tree: state.readTree,
 	get domain() { return at.view.t; },
-	get metric() { return at.view.k; },
+	get metric() { return at.view.k || String(stored?.fixed["metric"] ?? ""); },
 	known: (n) => at.models.get(n),
 	alerts: (n) => at.known.alerts.get(n) ?? [],
 	cluster: (n) => at.known.clusters.get(n),
@@ -330,6 +330,7 @@ function setFixed(): void {
 
 async function start(): Promise<void> {
 	try {
+		if (stored && !location.hash) Object.assign(at.view, stored.view);
 		if (stored && !(`map?method=${at.view.m}` in stored.answers)) at.view.m = Object.keys(stored.answers).find((k) => k.startsWith("map?method="))?.slice(11) ?? at.view.m;
 		bindControls();
 		await Promise.all([state.readModels(), state.readMap(), state.readAlerts(), state.readQueue()]);

@@ -1,0 +1,51 @@
+// The page as one file, without a daemon: node file.mjs FILE ANSWERS SHOTS_DIR. ANSWERS: what the daemon said when the file was written.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { chrome, fixed, shown, step, until } from "./kit.mjs";
+
+const [file, answers, shots] = process.argv.slice(2);
+const url = pathToFileURL(file).href, said = JSON.parse(readFileSync(answers));
+const { blank, trouble, end } = await chrome(url, shots);
+const asked = [];
+async function open(hash = "", options = {}) {
+	const page = await blank({ offline: true, ...options });
+	page.on("request", (r) => /^(blob|data):/.test(r.url()) || r.url().split("#")[0] === url || asked.push(r.url()));
+	await page.goto(url + hash);
+	await page.waitForSelector("body[data-ready]");
+	return page;
+}
+const page = await open();
+assert.ok(/default-src 'none'/.test(await page.getAttribute('meta[http-equiv="Content-Security-Policy"]', "content")));
+assert.ok(!/unsafe|https?:/.test(await page.getAttribute('meta[http-equiv="Content-Security-Policy"]', "content")));
+assert.match(await page.textContent("#live"), /^as of \d{4}-\d\d-\d\d/);
+assert.equal(await page.title(), "A <b>map</b> & more");
+assert.deepEqual((await shown(page)).sort(), said.models.models.map((m) => m.name).sort());
+for (const p of said.map.points) assert.deepEqual(await page.evaluate((n) => { const q = window.modelmap.point(n); return [q.x, q.y]; }, p.name), [p.x, p.y]);
+const one = said.near.model;
+await page.click(`#list li:text-is("${one}")`);
+await page.waitForSelector("#panel table.near tr:nth-child(2)");
+assert.deepEqual(await page.locator("#panel table.near button.link").allTextContents(), said.near.neighbours.map((n) => n.name));
+assert.deepEqual(await page.locator("#panel table.near .kl").allTextContents(), said.near.neighbours.map((n) => fixed(n.kl_bits_per_byte)));
+await until(page, (t) => document.querySelector("#panel table.near .ci").textContent === t, said.dist.interval_bits_per_byte.map(fixed).join(" to "));
+await page.waitForSelector("#scores tr:nth-child(2)");
+await page.waitForSelector("#lineage p");
+await page.screenshot({ path: shots + "/one-file.png" });
+await page.click("#panel table.near tr:nth-child(2) button[title^=compare]");
+await page.waitForSelector("table.domains tr:nth-child(3)");
+await page.fill("#q", "family:gpt_neox");
+assert.deepEqual((await shown(page)).sort(), said.models.models.filter((m) => m.family === "gpt_neox").map((m) => m.name).sort());
+await page.fill("#q", "");
+for (const [id, v] of [["colour", "cluster"], ["size", "params"], ["method", "tsne"], ["dim", "3"], ["colour", "score"]]) await page.selectOption("#" + id, v);
+await until(page, () => window.modelmap.view().m === "tsne" && document.getElementById("legend").textContent.includes("quiz"));
+await page.click("#runs button");
+await until(page, () => document.querySelector("table.legs tr:nth-child(3) td:last-child")?.textContent);
+await page.click("#alerts button");
+await page.waitForSelector("#trouble, #panel .alert");
+assert.ok(await page.locator("#epoch").isDisabled());
+const again = await open(await page.evaluate(() => location.hash));
+assert.equal(await again.inputValue("#method"), "tsne");
+assert.deepEqual(asked, []);
+assert.deepEqual(trouble, []);
+await end();
+step("one file without a daemon: the same figures, nothing is asked for");
