@@ -112,7 +112,8 @@ struct mm_cli {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
 			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
 			*max_bytes, *since, *by, *texts, *config, *png, *graphml, *csv, *html, *tensorboard, *metric;
-		bool rules, json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick;
+		bool rules, json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick,
+			missing_features;
 		int64_t k, seed, folds, dim, n, bytes, epoch, min_models;
 		double timeout; /* < 0: the command's own */
 	} o;
@@ -179,6 +180,7 @@ int mm_run_job(struct mm_cli *c, struct mm_err *err); /* retry, cancel, rescore 
 int mm_run_alerts(struct mm_cli *c, struct mm_err *err);
 int mm_run_alert(struct mm_cli *c, struct mm_err *err);
 int mm_run_recheck(struct mm_cli *c, struct mm_err *err);
+int mm_run_rescore(struct mm_cli *c, struct mm_err *err);
 int mm_run_watch(struct mm_cli *c, struct mm_err *err);
 int mm_run_refit(struct mm_cli *c, struct mm_err *err);
 int mm_run_epochs(struct mm_cli *c, struct mm_err *err);

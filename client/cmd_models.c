@@ -179,6 +179,8 @@ static const struct {
 	{ "seconds", "scoring took", F_SECONDS },
 	{ "tokens_per_s", "tokens/s", F_COUNT },
 	{ "gemm_share", "of the GEMM rate", F_SHARE },
+	{ "features", "features", F_TEXT },
+	{ "no_features", "features: none because", F_TEXT },
 	{ "attempts", "attempts", F_NUM },
 	{ "on_map", "on the map", F_YES },
 	{ "first_seen", "first seen", F_TIME },

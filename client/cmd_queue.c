@@ -67,6 +67,30 @@ int mm_run_queue(struct mm_cli *c, struct mm_err *err)
 	return rc;
 }
 
+/* ---- rescore --missing-features ---- */
+
+int mm_run_rescore(struct mm_cli *c, struct mm_err *err)
+{
+	json_t *b;
+	if (c->o.missing_features == (c->n_word > 0)) {
+		c->usage = true;
+		return mm_fail(err, MM_EINVAL, "names of models, or --missing-features");
+	}
+	if (!c->o.missing_features)
+		return mm_run_job(c, err);
+	if (mm_cli_ask(c, "rescore", json_pack("{s:b}", "missing_features", 1), &b, err))
+		return -1;
+	if (!b)
+		return 0;
+	size_t gone = json_array_size(json_object_get(b, "without_files"));
+	fprintf(c->out, "%zu models will be scored again", json_array_size(json_object_get(b, "models")));
+	if (gone)
+		fprintf(c->out, "; %zu without features have no files any more", gone);
+	fputs("\n", c->out);
+	json_decref(b);
+	return 0;
+}
+
 /* ---- retry, cancel, rescore: several names; one that fails does not keep the others ---- */
 
 static const struct {

@@ -78,8 +78,34 @@ int mm_cmd_retry(struct mm_daemon *d, const json_t *args, struct mm_reply *reply
 	return done(d, e, reply, err);
 }
 
+/* All models that could have features and have none, or of other probes. */
+static int rescore_missing(struct mm_daemon *d, struct mm_reply *reply, struct mm_err *err)
+{
+	json_t *queued = json_array(), *gone = json_array();
+	if (!d->probes.n) {
+		json_decref(queued);
+		json_decref(gone);
+		return mm_fail(err, MM_ECONFLICT, "score.probes is 0: no features are asked for");
+	}
+	for (size_t i = 0; i < mm_reg_n(d); i++) {
+		struct mm_model_entry *e = mm_reg_at(d, i);
+		struct mm_err why;
+		if (!mm_features_missing(d, e) || mm_job_of(e))
+			continue;
+		bool bad = there(e, &why) || score_again(d, e, &why);
+		json_array_append_new(bad ? gone : queued, json_string(e->rec.name));
+	}
+	mm_queue_kick(d);
+	return give(reply, json_pack("{s:o, s:o}", "models", queued, "without_files", gone), err);
+}
+
 int mm_cmd_rescore(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
+	bool missing = json_is_true(json_object_get(args, "missing_features"));
+	if (missing != !json_object_get(args, "name"))
+		return mm_fail(err, MM_EINVAL, "a name, or missing_features");
+	if (missing)
+		return rescore_missing(d, reply, err);
 	struct mm_model_entry *e = model_of(d, args, err);
 	if (!e || there(e, err))
 		return -1;

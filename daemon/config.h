@@ -44,6 +44,7 @@ struct mm_config {
 		char *compute;	  /* "f32", "bf16", "auto" */
 		uint64_t memory;  /* bytes, 0: a share of the machine's */
 		char *bos;	  /* "auto", "paper", "none" */
+		unsigned probes;  /* of next-byte features; 0: none */
 		enum mm_order order;
 		enum mm_priority priority;
 		unsigned retries; /* of a job whose cause may pass */

@@ -72,6 +72,9 @@ const struct mm_key_row mm_keys[] = {
 		"auto: every text follows one context token, so that all of it counts; paper: the tokenizer's output "
 		"as it "
 		"is, its first token not counted; none: nothing in front, first token not counted." },
+	{ "score", "probes", MM_K_UINT, MM_K_RESTART, AT(score.probes), 0, MM_PROBES_MAX, "256", NULL,
+		"At so many places of the text set every model is asked for its distribution of the next byte, which "
+		"the metrics besides kl compare. 0: none." },
 	{ "score", "order", MM_K_ENUM, 0, AT(score.order), 0, 0, "newest", orders,
 		"Which checkpoint is scored first." },
 	{ "score", "priority", MM_K_ENUM, 0, AT(score.priority), 0, 0, "idle", priorities,

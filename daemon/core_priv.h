@@ -412,6 +412,8 @@ struct mm_collect_opts {
 	size_t n_texts;
 	struct mm_hash texts;
 	const char *bos, *compute;
+	const uint8_t *probe_set; /* [MM_PROBES_ID] and how many probes; NULL: no features are asked for */
+	size_t n_probe;
 	void (*progress)(void *ctx, const json_t *p);
 	void *ctx;
 };
@@ -420,6 +422,20 @@ int mm_collect_feed(struct mm_collect *c, const void *data, size_t len, struct m
 /* The stream is over: 0 and *out filled; -1: no result. *said: the scorer itself reported this error. */
 int mm_collect_end(struct mm_collect *c, struct mm_result *out, bool *said, struct mm_err *err) MM_MUST_CHECK;
 void mm_collect_free(struct mm_collect *c);
+
+/* ---- features.c ---- */
+enum mm_feature_state { MM_FEATURES_NONE, MM_FEATURES_CANNOT, MM_FEATURES_OTHER, MM_FEATURES_HERE };
+#define MM_FEATURE_ARRAYS 5
+/* Feature arrays of a result: absent, or whole and of these n probes (probe_set NULL: not asked for). */
+int mm_features_check(
+	const struct mm_result *r, const uint8_t *probe_set, size_t n, struct mm_err *err) MM_MUST_CHECK;
+/* Empty arrays in the place of those that the result lacks: out[MM_FEATURE_ARRAYS]; returns how many. */
+size_t mm_features_void(const struct mm_result *r, struct mm_stored_array *out);
+enum mm_feature_state mm_features_of_result(const struct mm_daemon *d, const struct mm_result *r);
+enum mm_feature_state mm_features_stored(const struct mm_daemon *d, struct mm_txn *t, uint64_t model);
+const char *mm_features_name(const struct mm_daemon *d, const struct mm_model_entry *e); /* NULL: not scored */
+json_t *mm_features_why(const struct mm_daemon *d, const struct mm_model_entry *e);
+bool mm_features_missing(const struct mm_daemon *d, const struct mm_model_entry *e); /* scoring again would help */
 
 struct mm_scorer {
 	struct mm_run **run;

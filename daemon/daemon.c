@@ -21,6 +21,7 @@ static const struct room {
 	{ "service", mm_service_start, mm_service_stop }, /* signals from now on: a stop during the start is heard */
 	{ "worker", mm_worker_start, mm_worker_stop },	  /* refits of map and alerts */
 	{ "events", mm_events_start, mm_events_stop },	  /* everybody below publishes */
+	{ "probes", mm_features_start, mm_features_stop }, /* models */
 	{ "models", mm_reg_start, mm_reg_stop }, { "scores", mm_scores_start, mm_scores_stop }, /* models */
 	{ "map", mm_map_start, mm_map_stop },							/* models */
 	{ "alerts", mm_alerts_start, mm_alerts_stop },						/* models, map */

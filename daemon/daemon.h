@@ -32,6 +32,8 @@ struct mm_daemon {
 	sd_event *loop;
 	struct mm_store *store;
 	struct mm_texts texts;
+	struct mm_probes probes; /* features.c; n 0: features are not asked for */
+	uint8_t probe_set[MM_PROBES_ID];
 	char *score_program; /* absolute path of modelmap-score: beside our own binary, else from the config */
 	int64_t started_at;
 	bool stopping;
@@ -69,12 +71,17 @@ int mm_daemon_reload(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 /* ---- explain.c: what these settings and the watched directories come to, as JSON; no daemon is needed ---- */
 int mm_explain(const char *config, FILE *out, struct mm_err *err) MM_MUST_CHECK;
 
+/* ---- features.c: the probes of next-byte features ---- */
+int mm_features_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
+void mm_features_stop(struct mm_daemon *d);
+
 /* ---- reg.c: the models in memory ---- */
 
 struct mm_model_entry {
 	struct mm_model_rec rec; /* change it, then mm_reg_save */
 	float *loglik;		 /* [d->texts.n] nats, finite; NULL when not scored (or not finite: see `not_finite`) */
 	bool not_finite;	 /* scored, but the vector has NaN or infinity: stays off the map */
+	uint8_t features;	 /* enum mm_feature_state of core_priv.h: of its own vector, not of a copy's */
 	void *ready_state;	 /* ready.c's */
 	void *job_state;	 /* queue.c's */
 	void *map_state;	 /* map.c's */

@@ -371,6 +371,7 @@ static int load_vector(struct load *l, struct mm_model_entry *e, struct mm_err *
 		mm_free(e->loglik);
 		e->loglik = NULL;
 	}
+	e->features = (uint8_t)mm_features_stored(l->d, l->t, e->rec.id);
 	return 0;
 }
 

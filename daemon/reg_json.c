@@ -77,6 +77,7 @@ static void set_full(const struct mm_daemon *d, json_t *o, const struct mm_model
 	set(o, "seconds", r->scored_at ? json_real(r->seconds) : NULL);
 	set(o, "tokens_per_s", r->scored_at ? json_real(r->tokens_per_s) : NULL);
 	set(o, "gemm_share", r->scored_at && r->gemm_share > 0 ? json_real(r->gemm_share) : NULL);
+	set(o, "no_features", mm_features_why(d, e));
 	/* Copies of this content. */
 	json_t *copies = json_array();
 	for (size_t i = 0; i < mm_reg_n(d); i++)
@@ -112,6 +113,7 @@ json_t *mm_reg_json(const struct mm_daemon *d, const struct mm_model_entry *e, b
 	set_u64(o, "missing_bytes", r->missing_bytes, r->missing_bytes != 0);
 	set_str(o, "same_as", rep ? rep->rec.name : NULL);
 	set_str(o, "note", r->note);
+	set_str(o, "features", mm_features_name(d, e));
 	set(o, "on_map", json_boolean(mm_reg_on_map(e)));
 	set(o, "not_finite", json_boolean(e->not_finite));
 	set_u64(o, "n_tokens", r->n_tokens, r->n_tokens != 0);

@@ -28,7 +28,9 @@ enum {
 	O_STREAM,
 	O_PRIORITY,
 	O_TOKEN_CACHE,
-	O_RESUME
+	O_RESUME,
+	O_PROBES,
+	O_EXACT
 };
 
 static const struct option options[] = {
@@ -53,6 +55,8 @@ static const struct option options[] = {
 	{ "token-cache", required_argument, NULL, O_TOKEN_CACHE },
 	{ "resume", required_argument, NULL, O_RESUME },
 	{ "priority", required_argument, NULL, O_PRIORITY },
+	{ "probes", required_argument, NULL, O_PROBES },
+	{ "exact", no_argument, NULL, O_EXACT },
 	{ "stream", required_argument, NULL, O_STREAM },
 	{ NULL, 0, NULL, 0 },
 };
@@ -76,6 +80,8 @@ void mm_score_usage(FILE *f)
 	      "  --memory SIZE      bound on the resident set: 512M, 4G\n"
 	      "  --token-cache DIR  keep token ids of text sets there for models with the same tokenizer\n"
 	      "  --resume FILE      keep what is done there, and go on from it after a kill\n"
+	      "  --probes N         next-byte distributions at N places of the texts too (JSON; 0)\n"
+	      "  --exact            of these: every way to write the prefix counts, which takes longer\n"
 	      "  -o FILE            (standard output)\n"
 	      "  --format npy|json|tsv      (by FILE's name, else tsv)\n"
 	      "  --progress         show progress on standard error\n"
@@ -149,6 +155,9 @@ static int one(struct mm_score_cli *o, int c, const char *arg, struct mm_err *er
 	case O_FULL:
 		o->full = true;
 		return 0;
+	case O_EXACT:
+		o->exact = true;
+		return 0;
 	case 'o':
 		o->out = arg;
 		return 0;
@@ -190,6 +199,10 @@ static int one(struct mm_score_cli *o, int c, const char *arg, struct mm_err *er
 		k = number("threads", arg, 1, 4096, &n, err);
 		o->mo.threads = (unsigned)n;
 		return k;
+	case O_PROBES:
+		k = number("probes", arg, 0, MM_PROBES_MAX, &n, err);
+		o->probes = (size_t)n;
+		return k;
 	case O_STREAM:
 		k = number("stream", arg, 0, INT_MAX, &n, err);
 		o->stream_fd = (int)n;
@@ -228,6 +241,8 @@ int mm_score_opts_parse(struct mm_score_cli *o, int argc, char **argv, struct mm
 	if (optind + 1 != argc)
 		return mm_fail(err, MM_EINVAL, optind < argc ? "one MODEL, not several" : "MODEL is missing");
 	o->model = argv[optind];
+	if (o->exact && !o->probes)
+		return mm_fail(err, MM_EINVAL, "--exact needs --probes");
 	if (o->stream_fd >= 0 && !o->texts)
 		return mm_fail(err, MM_EINVAL, "--stream needs --texts");
 	if (!modes)

@@ -42,11 +42,11 @@ static enum mm_score_format format_of(const struct mm_score_cli *o)
 	for (size_t i = 0; i < MM_COUNT(ends); i++)
 		if (n > strlen(ends[i].end) && !strcmp(o->out + n - strlen(ends[i].end), ends[i].end))
 			return ends[i].f;
-	return MM_FORMAT_TSV;
+	return o->probes ? MM_FORMAT_JSON : MM_FORMAT_TSV; /* the other ones have no room for features */
 }
 
-static int json_result(
-	const struct mm_score_cli *o, const struct mm_model *m, const struct mm_score_result *r, struct mm_err *err)
+static int json_result(const struct mm_score_cli *o, const struct mm_model *m, const struct mm_texts *t,
+	const struct mm_score_result *r, struct mm_err *err)
 {
 	struct mm_model_info i;
 	mm_model_info(m, &i);
@@ -61,6 +61,9 @@ static int json_result(
 		mm_bos_name(o->bos), "n", (json_int_t)r->n, "n_tokens_total", (json_int_t)r->n_token_total, "n_cut",
 		(json_int_t)r->n_cut, "seconds", r->seconds_score, "seconds_cpu", r->seconds_cpu, "seconds_load",
 		r->seconds_load, "loglik", ll, "n_tokens", nt, "cut", cut);
+	json_t *features = j && o->probes ? mm_score_features_json(&r->features, t, o->probes, err) : NULL;
+	if (features)
+		json_object_set_new(j, "features", features);
 	int rc = j ? mm_out_json(o, j, err) : mm_fail(err, MM_ENOMEM, "out of memory for the result");
 	json_decref(j);
 	return rc;
@@ -72,7 +75,7 @@ int mm_out_result(const struct mm_score_cli *o, const struct mm_model *m, const 
 	enum mm_score_format f = format_of(o);
 	struct mm_buf b = { 0 };
 	if (f == MM_FORMAT_JSON)
-		return json_result(o, m, r, err);
+		return json_result(o, m, t, r, err);
 	if (f == MM_FORMAT_NPY) {
 		mm_npy_header(&b, "<f8", 1, &r->n);
 		for (size_t i = 0; i < r->n; i++)

@@ -4,6 +4,7 @@
  *	score_opts.c	options
  *	score_texts.c	--texts: log-likelihoods of a text set to a file
  *	score_stream.c	--stream FD: the same for the daemon, as frames of lib/wire
+ *	score_feat.c	--probes: next-byte features in both
  *	score_ids.c	--ids and --tokens: given token ids, tokens of given strings
  *	score_out.c	writing results, progress lines
  *	score_limit.c	what the daemon's child does to itself before it opens anything
@@ -19,6 +20,8 @@ enum mm_score_format { MM_FORMAT_AUTO, MM_FORMAT_NPY, MM_FORMAT_JSON, MM_FORMAT_
 struct mm_score_cli { /* strings borrowed from argv */
 	const char *model, *texts, *ids, *tokens, *probe, *out, *search, *token_cache, *resume;
 	struct mm_model_opts mo;
+	size_t probes; /* places of next-byte features; 0: none */
+	bool exact;
 	enum mm_bos bos;
 	enum mm_score_format format;
 	int stream_fd; /* -1: not the daemon's child */
@@ -42,8 +45,10 @@ int mm_score_tokens_main(const struct mm_score_cli *o, struct mm_err *err) MM_MU
  * texts), "n_cut", "tokens_per_s", "seconds_load", "seconds_tokenize", "seconds_score", "tokenizer" (class),
  * "tokenizer_hash", of long jobs "gemm_gflops" (rate of plain products, measured) and "gemm_share" (of it, what the
  * scoring is worth), "quick", "full" (fingerprints, hex), "peak_rss" (bytes). Arrays: "loglik" f32 [N], "n_tokens" u32
- * [N], "cut" u8 [N], "mink20" and "unigram" f32 [N] (lib/model/signs.c), "tokenizer_hash" and "config_hash" u8 [16],
- * "weight_sample" f32 [1024]. */
+ * [N], "cut" u8 [N], "mink20", "mink20pp" and "unigram" f32 [N] (lib/model/signs.c), "tokenizer_hash" and "config_hash"
+ * u8 [16], "weight_sample" f32 [1024]; with --probes "next_byte" f16 [M, 257] (sqrt(p) of the next byte, then of the
+ * text's end, lib/model/feat_priv.h), "next_byte_missed" f32 [M], "vocab_proj" f16 [M, 64] (lib/model/feat_tap.c),
+ * "probe_set" u8 [32] (mm_probes_id), or "no_features" u8 [bytes of the reason]; metadata "features" says which. */
 int mm_score_stream_main(const struct mm_score_cli *o, struct mm_err *err) MM_MUST_CHECK;
 
 #define MM_RESUME_WAIT 2.0 /* seconds between two writings of --resume; a job that takes less makes no file */
@@ -55,6 +60,13 @@ int mm_out_json(const struct mm_score_cli *o, const json_t *j, struct mm_err *er
 int mm_out_result(const struct mm_score_cli *o, const struct mm_model *m, const struct mm_texts *t,
 	const struct mm_score_result *r, struct mm_err *err) MM_MUST_CHECK;
 int mm_out_progress(void *ctx, const struct mm_score_progress *p); /* a line on stderr; ctx: NULL */
+
+/* score_feat.c */
+struct mm_frame_out;
+int mm_score_features_put(struct mm_frame_out *out, const struct mm_features *f, struct mm_err *err) MM_MUST_CHECK;
+json_t *mm_score_features_meta(const struct mm_features *f); /* NULL: none were asked for, or no memory */
+json_t *mm_score_features_json(
+	const struct mm_features *f, const struct mm_texts *t, size_t asked, struct mm_err *err) MM_MUST_CHECK;
 
 /* Lowest priority (if `idle`), dies with its parent, no new privileges, first to go when memory is short, few
  * descriptors. */

@@ -78,9 +78,11 @@ static int put_arrays(struct stream *s, const struct mm_model *m, const struct m
 		 put_array(s, "n_tokens", MM_A_U32, r->n, r->n_token, err) ||
 		 put_array(s, "cut", MM_A_U8, r->n, r->cut, err) ||
 		 put_array(s, "mink20", MM_A_F32, r->n, r->mink20, err) ||
+		 put_array(s, "mink20pp", MM_A_F32, r->n, r->mink20pp, err) ||
 		 put_array(s, "unigram", MM_A_F32, r->n, r->unigram, err) ||
 		 put_hash(s, "tokenizer_hash", mm_tok_hash(tok), err) || put_hash(s, "config_hash", config, err) ||
-		 put_array(s, "weight_sample", MM_A_F32, MM_WEIGHT_SAMPLE, sample, err);
+		 put_array(s, "weight_sample", MM_A_F32, MM_WEIGHT_SAMPLE, sample, err) ||
+		 mm_score_features_put(s->out, &r->features, err);
 	mm_free(ll);
 	return rc ? -1 : 0;
 }
@@ -131,6 +133,9 @@ static json_t *metadata(const struct mm_score_cli *o, const struct mm_model *m, 
 			r->seconds_score > 0 ? (double)(r->n_token_total - r->n_token_resumed) / r->seconds_score : 0));
 	json_object_set(j, "quick", json_object_get(probe, "quick"));
 	set_hash(j, "texts", t->hash);
+	json_t *features = mm_score_features_meta(&r->features);
+	if (features)
+		json_object_set_new(j, "features", features);
 	set_hash(j, "tokenizer_hash", mm_tok_hash(tok));
 	return j;
 }
@@ -152,6 +157,8 @@ static int job(struct stream *s, struct mm_err *err)
 	struct mm_texts texts = { 0 };
 	struct mm_score_result r = { 0 };
 	struct mm_score_opts so = { .bos = o->bos,
+		.probes = o->probes,
+		.exact = o->exact,
 		.token_cache = o->token_cache,
 		.resume = o->resume,
 		.resume_tag = MM_SCORER_VERSION,

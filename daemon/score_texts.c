@@ -38,6 +38,8 @@ int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
 	struct mm_texts texts = { 0 };
 	struct mm_score_result r = { 0 };
 	struct mm_score_opts so = { .bos = o->bos,
+		.probes = o->probes,
+		.exact = o->exact,
 		.token_cache = o->token_cache,
 		.resume = o->resume,
 		.resume_tag = MM_SCORER_VERSION,
@@ -63,6 +65,8 @@ int mm_score_texts_main(const struct mm_score_cli *o, struct mm_err *err)
 			"tokens/s\n",
 			r.n, (unsigned long long)r.n_token_total, load, r.seconds_tokenize, r.seconds_score,
 			r.seconds_score > 0 ? (double)(r.n_token_total - r.n_token_resumed) / r.seconds_score : 0);
+	if (*r.features.none)
+		fprintf(stderr, "modelmap-score: no next-byte distributions: %s\n", r.features.none);
 	if (r.n_cut * 100 > r.n)
 		fprintf(stderr,
 			"modelmap-score: warning: %zu of %zu texts are longer than the model's context and were cut\n",

@@ -257,13 +257,14 @@ static struct mm_child *spawn(struct mm_run *r, struct mm_err *err)
 	const struct mm_daemon *d = r->d;
 	const struct mm_model_entry *e = r->job->e;
 	const char *root = mm_ready_root(e);
-	char threads[16], memory[24], scratch[PATH_MAX], resume[PATH_MAX];
+	char threads[16], probes[24], memory[24], scratch[PATH_MAX], resume[PATH_MAX];
 	snprintf(threads, sizeof threads, "%u", mm_scorer_threads(d));
+	snprintf(probes, sizeof probes, "%u", d->probes.n ? d->cfg.score.probes : 0);
 	snprintf(memory, sizeof memory, "%llu", (unsigned long long)memory_of_one(d));
 	snprintf(scratch, sizeof scratch, "%s/" SCRATCH, d->cfg.state_dir);
 	resume_path(d, e->rec.id, resume, sizeof resume);
 	const char *argv[] = { d->score_program, "--stream", "1", "--texts", d->cfg.texts, "--bos", d->cfg.score.bos,
-		"--compute", d->cfg.score.compute, "--threads", threads, "--memory", memory, "--priority",
+		"--compute", d->cfg.score.compute, "--threads", threads, "--probes", probes, "--memory", memory, "--priority",
 		mm_scorer_priority(d), "--token-cache", scratch, "--resume", resume, "--search",
 		root ? root : e->rec.path, e->rec.path, NULL };
 	struct mm_child_opts o = { .argv = argv,
@@ -293,6 +294,8 @@ int mm_scorer_run(struct mm_daemon *d, struct mm_job *job, struct mm_err *err)
 		.texts = d->texts.hash,
 		.bos = d->cfg.score.bos,
 		.compute = d->cfg.score.compute,
+		.probe_set = d->probes.n ? d->probe_set : NULL,
+		.n_probe = d->probes.n,
 		.progress = on_progress,
 		.ctx = r };
 	if (!(r->collect = mm_collect_new(&o, err)) || !(r->child = spawn(r, err))) {

@@ -2,7 +2,7 @@
  *
  * The stream must be whole (its own checksum), have one metadata frame that names our text set, scorer version, BOS and
  * compute policy,
- * and the arrays `loglik` f32 [N] and `n_tokens` u32 [N]. Other arrays are kept as they come, within bounds. Values
+ * and the arrays `loglik` f32 [N] and `n_tokens` u32 [N]; next-byte features are looked at in features.c. Other arrays are kept as they come, within bounds. Values
  * that are not finite are counted, not refused: a model full of NaN is a result. A log-likelihood above zero is none.
  */
 #include "daemon/core_priv.h"
@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#define ARRAYS_MAX   32
+#define ARRAYS_MAX   32 /* and as many more as features have */
 #define ABOVE_ZERO   1e-2f /* rounding of a sum of many f32 terms that are all about zero */
 #define STREAM_EXTRA (UINT64_C(1) << 30)
 #define ARRAYS_EXTRA (UINT64_C(64) << 20)
@@ -66,7 +66,7 @@ static int take_array(struct mm_collect *c, const struct mm_array *a, struct mm_
 	c->array_bytes += a->n_byte;
 	if (r->n_array >= ARRAYS_MAX || c->array_bytes > ARRAYS_EXTRA + c->o.n_texts * PER_TEXT_MAX)
 		return mm_fail(err, MM_EFORMAT, "the scorer sends more arrays than are taken");
-	if (!r->array && !(r->array = mm_calloc(ARRAYS_MAX, sizeof *r->array, err)))
+	if (!r->array && !(r->array = mm_calloc(ARRAYS_MAX + MM_FEATURE_ARRAYS, sizeof *r->array, err)))
 		return -1;
 	if (!(data = mm_calloc(a->n_byte, 1, err)))
 		return -1;
@@ -210,8 +210,10 @@ int mm_collect_end(struct mm_collect *c, struct mm_result *out, bool *said, stru
 	}
 	if (!mm_frame_in_done(c->in))
 		return mm_fail(err, MM_ETRUNC, "the scorer's stream ended early");
-	if (check_meta(c, err) || check_arrays(c, err))
+	if (check_meta(c, err) || check_arrays(c, err) ||
+		mm_features_check(&c->r, c->o.probe_set, c->o.n_probe, err))
 		return -1;
+	c->r.n_array += mm_features_void(&c->r, c->r.array + c->r.n_array);
 	*out = c->r;
 	c->r = (struct mm_result){ 0 };
 	return 0;

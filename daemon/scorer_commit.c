@@ -127,6 +127,7 @@ int mm_result_commit(struct mm_daemon *d, struct mm_job *j, struct mm_result *re
 		memcpy(loglik, res->loglik, n * sizeof *loglik);
 	mm_map_retire(d, e->loglik); /* a worker may still read it */
 	e->loglik = loglik;
+	e->features = (uint8_t)(twin ? MM_FEATURES_NONE : mm_features_of_result(d, res));
 	e->not_finite = twin ? twin->not_finite : res->n_bad != 0;
 	mm_log(MM_LOG_NOTICE, "%s: scored, %.4f bits per byte, %.0f tokens/s%s%s", e->rec.name, e->rec.bits_per_byte,
 		e->rec.tokens_per_s, e->rec.reason ? "; " : "", e->rec.reason ? e->rec.reason : "");

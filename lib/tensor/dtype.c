@@ -83,6 +83,24 @@ uint16_t mm_f32_to_bf16(float f)
 	return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
+uint16_t mm_f32_to_f16(float f)
+{
+	uint32_t u, sign, em;
+	memcpy(&u, &f, sizeof u);
+	sign = u >> 16 & 0x8000u;
+	em = u & 0x7fffffffu;
+	if (em > 0x7f800000u)
+		return (uint16_t)(sign | 0x7e00u);
+	if (em >= 0x477ff000u) /* from halfway between 65504 and 65536 on */
+		return (uint16_t)(sign | 0x7c00u);
+	if (em < 0x38800000u) { /* subnormal: a multiple of 2^-24; the adder's unit in the last place rounds */
+		float small = bits_to_f32(em) + 0.5f;
+		memcpy(&em, &small, sizeof em);
+		return (uint16_t)(sign | (em - 0x3f000000u));
+	}
+	return (uint16_t)(sign | (em - 0x38000000u + 0xfffu + (em >> 13 & 1u)) >> 13);
+}
+
 /* Exponent and mantissa moved and rebiased (127 - 7); subnormals are multiples of 2^-9. */
 static float e4m3_to_f32(uint8_t b)
 {

@@ -54,6 +54,7 @@ bool mm_f32_finite(const float *x, size_t n);
 bool mm_bf16_finite(const uint16_t *x, size_t n);
 float mm_f16_to_f32(uint16_t h);
 float mm_bf16_to_f32(uint16_t h);
+uint16_t mm_f32_to_f16(float f);  /* round to nearest even; too large: infinity */
 uint16_t mm_f32_to_bf16(float f); /* round to nearest even; NaN stays NaN */
 
 /* ---- blas.c: the only caller of BLAS, LAPACK and oneDNN ---- */

@@ -169,7 +169,9 @@ const struct mm_cmd mm_cmds[] = {
 			FLAG("all", "every model") } },
 	{ "retry", MM_WRITE, false, "queue a failed, cancelled or never ready model again", { NAME("name", "model") } },
 	{ "cancel", MM_WRITE, false, "take a job out of the queue, or stop it", { NAME("name", "model") } },
-	{ "rescore", MM_WRITE, false, "score a model again", { NAME("name", "model") } },
+	{ "rescore", MM_WRITE, false, "score a model again, or all that lack next-byte distributions",
+		{ { .name = "name", .type = MM_ARG_STR, .min = 1, .max = 4096, .help = "model" },
+			FLAG("missing_features", "all models without next-byte distributions of these probes") } },
 	{ "refit", MM_WRITE, false, "make a new map epoch from all models", { { 0 } } },
 	{ "scores_import", MM_WRITE, false,
 		"benchmark scores as CSV: the first line names the benchmarks, the first column the models; piece by "
