@@ -6,15 +6,17 @@ from __future__ import annotations
 import ast
 import json
 import math
+import operator
+import os
 import struct
 import sys
 from array import array as numbers
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, AsyncIterator, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
 
-from .conn import Conn
+from .conn import Conn, brief, seconds
 from .errors import Protocol
-from .events import afollow, follow
+from .events import TYPES, afollow, follow
 from .tables import Record, Table
 
 if TYPE_CHECKING:
@@ -84,6 +86,14 @@ class Matrix(NamedTuple):
         return pandas.DataFrame(self.values, index=self.names, columns=self.names)
 
 
+def _rows(cmd: str, body: Dict[str, Any], key: str) -> List[Dict[str, Any]]:
+    """Takes a list of objects out of a reply."""
+    rows = body.pop(key, None)
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        raise Protocol("%s: the reply has no list of objects \"%s\"" % (cmd, key))
+    return rows
+
+
 def _npy(data: bytes) -> Tuple[Tuple[int, int], bytes]:
     """Shape and values of a two-dimensional float32 array in NumPy's .npy format, version 1.0."""
     if data[:8] != b"\x93NUMPY\x01\x00" or len(data) < 10:
@@ -113,7 +123,7 @@ class Client:
 
     def __init__(
         self,
-        endpoint: Optional[str] = None,
+        endpoint: Union[None, str, "os.PathLike[str]"] = None,
         *,
         timeout: Optional[float] = 30.0,
         server_key: Optional[str] = None,
@@ -147,10 +157,7 @@ class Client:
 
     def _table(self, cmd: str, key: str, columns: Tuple[str, ...], **args: Any) -> Table:
         body = self.call(cmd, **args)
-        rows = body.pop(key, None)
-        if not isinstance(rows, list):
-            raise Protocol("%s: the reply has no list \"%s\"" % (cmd, key))
-        return Table(rows, columns, body)
+        return Table(_rows(cmd, body, key), columns, body)
 
     def commands(self) -> Table:
         """The daemon's own table of commands."""
@@ -242,7 +249,8 @@ class Client:
         """The log-likelihood vectors of all models on the map, nats per text, not clipped, as float32."""
         body, data = self._conn.bulk("export", {"what": "vectors"})
         shape, values = _npy(data)
-        names = [str(n) for n in body["names"]]
+        told = body.get("names")
+        names = [str(n) for n in told] if isinstance(told, list) else []
         if len(names) != shape[0]:
             raise Protocol("export: %d names for %d vectors" % (len(names), shape[0]))
         return Vectors(names, shape, values)
@@ -251,8 +259,11 @@ class Client:
         """The threshold, nats per text, that log-likelihoods are clipped at in the current epoch; None: no epoch yet."""
         t = self.epochs()
         for e in t:
-            if e["epoch"] == t.info["epoch"]:
-                return None if e.get("clip") is None else float(e["clip"])
+            if e.get("epoch") == t.info.get("epoch"):
+                clip = e.get("clip")
+                if clip is not None and not isinstance(clip, (int, float)):
+                    raise Protocol("epochs: clip is no number")
+                return clip
         return None
 
     def matrix(self, unit: str = "bits_per_byte") -> Matrix:
@@ -261,9 +272,15 @@ class Client:
         import numpy
 
         if unit not in ("bits_per_byte", "nats_per_text"):
-            raise ValueError("unit is bits_per_byte or nats_per_text, not %r" % unit)
+            raise ValueError("unit is bits_per_byte or nats_per_text, not %s" % brief(unit))
         clip, v = self.clip(), self.vectors()
-        scale = 1.0 if unit == "nats_per_text" else 1 / (float(self.status()["texts"]["mean_bytes"]) * math.log(2))
+        scale = 1.0
+        if unit == "bits_per_byte":
+            texts = self.status().get("texts")
+            mean = texts.get("mean_bytes") if isinstance(texts, dict) else None
+            if not isinstance(mean, (int, float)) or mean <= 0:
+                raise Protocol("status: the mean length of the texts is missing")
+            scale = 1 / (mean * math.log(2))
         q = v.array.astype(numpy.float64)
         if clip is not None:
             numpy.maximum(q, clip, out=q)
@@ -283,7 +300,10 @@ class Client:
         if name is None:
             return self._table("scores", "benchmarks", _BENCH)
         body = self.call("scores", name=name)
-        return Table([{"bench": b, "score": s} for b, s in body.pop("scores").items()], ("bench", "score"), body)
+        known = body.pop("scores", None)
+        if not isinstance(known, dict):
+            raise Protocol("scores: the reply has no object \"scores\"")
+        return Table([{"bench": b, "score": s} for b, s in known.items()], ("bench", "score"), body)
 
     def predict(
         self,
@@ -301,7 +321,7 @@ class Client:
             return self._table("predict", "predictions", _PREDICT, name=name, **args)
         t = self._table("predict", "benchmarks", _QUALITY, **args)
         if "predictions" in t.info:
-            t.info["predictions"] = Table(t.info["predictions"], _FOR_ALL)
+            t.info["predictions"] = Table(_rows("predict", dict(t.info), "predictions"), _FOR_ALL)
         return t
 
     # ---- fewer texts ----
@@ -313,15 +333,17 @@ class Client:
         body, data = self._conn.bulk("texts_select", args)
         body.pop("bulk", None)
         try:
-            rows = [json.loads(line) for line in data.decode().splitlines()]
-        except ValueError as e:
+            rows = [json.loads(line) for line in data.decode().split("\n") if line]
+        except (ValueError, RecursionError) as e:
             raise Protocol("texts_select: %s" % e) from None
-        return Table(rows, _TEXTS, body)
+        return Table(_rows("texts_select", {"texts": rows}, "texts"), _TEXTS, body)
 
     def place(self, values: Iterable[Tuple[int, float, float]], *, texts: Optional[str] = None) -> Table:
         """Where a model belongs that was scored on some texts only: values are (index of the text, log-likelihood in nats,
         weight), ascending. Its neighbours; info["places"] has x, y, z in each layout; texts: hash of the whole set."""
-        text = " ".join("%d:%.9g:%.9g" % (i, v, w) for i, v, w in values)
+        if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+            raise TypeError("values are several (index of the text, log-likelihood, weight), not %s" % type(values).__name__)
+        text = " ".join(_triple(at, t) for at, t in enumerate(values))
         return self._table("place", "neighbours", _PLACE, values=text, texts=texts)
 
     # ---- events ----
@@ -330,12 +352,29 @@ class Client:
         """What happens from now on, in order and without loss: model, job, alert, map, status; `types`: these only. After
         something was lost for good (the daemon was started anew) an event of type "resync" says to read the state again.
         Ends after `timeout` seconds without such an event; None: never. NoDaemon when the daemon gives no sign of life."""
-        return follow(self._conn, _types(types), timeout)
+        return follow(self._conn, _types(types), seconds(timeout, "timeout", 0))
 
     def aevents(self, types: Types = None, timeout: Optional[float] = None) -> AsyncIterator[Record]:
         """The same for asyncio: `async for event in client.aevents(): ...`"""
-        return afollow(self._conn, _types(types), timeout)
+        return afollow(self._conn, _types(types), seconds(timeout, "timeout", 0))
 
 
 def _types(types: Types) -> Optional[Collection[str]]:
-    return {types} if isinstance(types, str) else types
+    if types is None:
+        return None
+    wanted = {types} if isinstance(types, str) else types
+    try:
+        odd = [t for t in wanted if t not in TYPES]
+    except TypeError:
+        raise TypeError("types is None, one of %s, or several of them, not %s" % (", ".join(TYPES), brief(types))) from None
+    if odd:
+        raise ValueError("%s is no type of event; there are %s" % (brief(odd[0]), ", ".join(TYPES)))
+    return set(wanted)
+
+
+def _triple(at: int, value: Tuple[int, float, float]) -> str:
+    try:
+        i, v, w = value
+        return "%d:%.9g:%.9g" % (operator.index(i), v, w)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("values[%d] is %s; expected (index of the text, log-likelihood, weight)" % (at, brief(value))) from None

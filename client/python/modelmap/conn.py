@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import json
+import numbers
 import os
+import reprlib
 import socket
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -20,6 +22,8 @@ from zmq.utils.monitor import recv_monitor_message
 from .errors import Denied, Error, NoDaemon, Protocol, Timeout, refusal
 
 VERSION = 1
+brief = reprlib.repr  # of what somebody gave us: may be long, deep or a ring
+_Z85 = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#")
 START = "start it with `systemctl start modelmapd`, or `modelmapd --foreground` for a try"
 
 
@@ -35,9 +39,15 @@ def _probe(path: str) -> int:
     return 0
 
 
-def find_endpoint(given: Optional[str]) -> str:
+def find_endpoint(given: Union[None, str, "os.PathLike[str]"]) -> str:
     """The endpoint meant: as given, else $MODELMAP_SOCKET, else the user's own daemon, else the system's."""
-    url = given or os.environ.get("MODELMAP_SOCKET") or ""
+    if given is not None and not isinstance(given, (str, os.PathLike)):
+        raise TypeError("endpoint is a path, ipc:///path or tcp://host:port, not %s" % type(given).__name__)
+    url = (os.fspath(given) if given else "") or os.environ.get("MODELMAP_SOCKET") or ""
+    if not isinstance(url, str) or "\0" in url:
+        raise ValueError("%s is no endpoint" % brief(url))
+    if isinstance(given, os.PathLike) and not url.startswith(("/", ".")):
+        url = "./" + url
     if url.startswith(("/", ".")):
         return "ipc://" + os.path.realpath(url)
     if url.startswith(("ipc://", "tcp://")):
@@ -62,31 +72,73 @@ def find_endpoint(given: Optional[str]) -> str:
 
 def _key(value: Optional[str], env: str, what: str) -> bytes:
     """A CURVE key: 40 Z85 characters, or the name of a file that holds them."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError("%s is a key of 40 Z85 characters or the name of a file with one, not %s" % (what, type(value).__name__))
     text = value or os.environ.get(env) or ""
     if not text:
         raise ValueError("tcp needs server_key (the daemon's public key) and key (your secret key, see `modelmap keygen`)")
-    if len(text.strip()) != 40 or os.path.exists(text):
-        with open(text, encoding="ascii") as f:
-            text = f.read(4096)
-    raw = text.strip().encode("ascii")
-    if len(raw) != 40:
+    if len(text.strip()) != 40 or not set(text.strip()) <= _Z85 or os.path.exists(text):
+        try:
+            with open(text, encoding="ascii", errors="replace") as f:
+                text = f.read(4096)
+        except (OSError, ValueError) as e:
+            why = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
+            raise ValueError("%s is neither a key of 40 Z85 characters nor a file with one: %s: %s" % (what, brief(text), why)) from None
+    text = text.strip()
+    if len(text) != 40 or not set(text) <= _Z85:
         raise ValueError("%s does not hold one key of 40 Z85 characters" % what)
-    return raw
+    return text.encode("ascii")
+
+
+def seconds(value: Optional[float], what: str, least: float = 1e-3) -> Optional[float]:
+    """A time-out that can be waited for, None for ever."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError("%s is in seconds, or None for ever, not %s" % (what, type(value).__name__))
+    if not least <= value <= 1e9:
+        raise ValueError("%s is %s; it is from %g to 1e9 seconds, or None for ever" % (what, brief(value), least))
+    return float(value)
+
+
+def _plain(o: object) -> Any:
+    """NumPy's numbers as Python's, for JSON."""
+    if isinstance(o, numbers.Integral):
+        return int(o)
+    if isinstance(o, numbers.Real):
+        return float(o)
+    raise TypeError("%s is no value of JSON" % type(o).__name__)
+
+
+def _request(cmd: str, args: Dict[str, Any], number: int) -> bytes:
+    if not isinstance(cmd, str):
+        raise TypeError("cmd is the name of a command, not %s" % type(cmd).__name__)
+    for k in ("v", "id", "cmd"):
+        if k in args:
+            raise ValueError("%s: \"%s\" belongs to the envelope and is no argument" % (cmd, k))
+    try:
+        return json.dumps(dict(args, v=VERSION, id=number, cmd=cmd), allow_nan=False, default=_plain).encode()
+    except (TypeError, ValueError, RecursionError) as e:
+        raise ValueError("%s: an argument cannot be sent: %s" % (cmd, e)) from None
 
 
 class Conn:
     """See the head of this file. `timeout` in seconds; None waits for ever."""
 
-    def __init__(self, endpoint: Optional[str], timeout: Optional[float], server_key: Optional[str], key: Optional[str]) -> None:
+    def __init__(self, endpoint: Union[None, str, "os.PathLike[str]"], timeout: Optional[float], server_key: Optional[str], key: Optional[str]) -> None:
         self.url = find_endpoint(endpoint)
-        self.timeout = timeout
+        self.timeout = seconds(timeout, "timeout")
         self.lock = threading.RLock()
+        self.followers: List[Any] = []  # sockets of events: the context ends with the last of its sockets
         self._id = 0
         self._up = False
         self._curve: Optional[Tuple[bytes, bytes, bytes]] = None
         if self.url.startswith("tcp://"):
             secret = _key(key, "MODELMAP_KEY", "key")
-            self._curve = (_key(server_key, "MODELMAP_SERVER_KEY", "server_key"), zmq.curve_public(secret), secret)
+            try:
+                self._curve = (_key(server_key, "MODELMAP_SERVER_KEY", "server_key"), zmq.curve_public(secret), secret)
+            except zmq.ZMQError as e:
+                raise ValueError("key is no CURVE key: %s" % e) from None
         self.ctx = zmq.Context()
         self._sock = self.ctx.socket(zmq.DEALER)
         self._mon = self._sock.get_monitor_socket(
@@ -95,9 +147,17 @@ class Conn:
             | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             | zmq.EVENT_DISCONNECTED
         )
-        self.secure(self._sock)
+        try:
+            self.secure(self._sock)
+        except zmq.ZMQError as e:
+            self.close()
+            raise ValueError("server_key is no CURVE key: %s" % e) from None
         self._sock.setsockopt(zmq.IMMEDIATE, 1)
-        self._sock.connect(self.url)
+        try:
+            self._sock.connect(self.url)
+        except (zmq.ZMQError, ValueError) as e:
+            self.close()
+            raise ValueError("%s is no endpoint: %s" % (self.url, e)) from None
 
     def secure(self, s: Any) -> None:
         """What every socket to this daemon needs before it connects."""
@@ -120,6 +180,8 @@ class Conn:
             self._sock.disable_monitor()
             self._mon.close(0)
             self._sock.close(0)
+            for s in self.followers:
+                s.close(0)
             self.ctx.term()
 
     # ---- waiting ----
@@ -173,12 +235,8 @@ class Conn:
             self._hear(False)
             self._absent()
             self._id += 1
-            request = dict(args, v=VERSION, id=self._id, cmd=cmd)
+            text = _request(cmd, args, self._id)
             end = None if timeout is None else time.monotonic() + timeout
-            try:
-                text = json.dumps(request, allow_nan=False).encode()
-            except (TypeError, ValueError) as e:
-                raise ValueError("%s: an argument cannot be sent: %s" % (cmd, e)) from None
             self._wait(zmq.POLLOUT, end, timeout)
             self._sock.send(text)
             while True:
@@ -192,7 +250,10 @@ class Conn:
     def bulk(self, cmd: str, args: Dict[str, Any], timeout: Optional[float] = None) -> Tuple[Dict[str, Any], bytes]:
         """A bulk reply and all of its bytes."""
         body, _ = self.call(cmd, args, timeout)
-        handle, total = body["bulk"]["handle"], int(body["bulk"]["bytes"])
+        said = body.get("bulk")
+        if not isinstance(said, dict) or not isinstance(said.get("handle"), int) or not isinstance(said.get("bytes"), int):
+            raise Protocol("%s: the reply has no bulk data" % cmd)
+        handle, total = said["handle"], said["bytes"]
         parts: List[bytes] = []
         at = 0
         while at < total:
@@ -217,7 +278,8 @@ def _parse(frame: bytes, what: str) -> Dict[str, Any]:
 def _body(reply: Dict[str, Any]) -> Dict[str, Any]:
     if reply.get("ok") is not True:
         why = reply.get("error")
-        if not isinstance(why, dict):
+        code, text = (why.get("code"), why.get("text")) if isinstance(why, dict) else (None, None)
+        if not isinstance(code, str) or not isinstance(text, str) or not text.strip():
             raise Protocol("reply: an error without code or text")
-        raise refusal(str(why.get("code")), str(why.get("text")))
+        raise refusal(code, text)
     return {k: v for k, v in reply.items() if k not in ("v", "id", "ok", "cmd")}

@@ -14,12 +14,27 @@ import zmq
 import zmq.asyncio
 
 from .conn import Conn, _parse
-from .errors import NoDaemon
+from .errors import Error, NoDaemon, Protocol
 from .tables import Record
 
 SILENCE_S = 6.0  # heartbeats come every 2 seconds
+TYPES = ("model", "job", "alert", "map", "status", "resync")  # resync is ours, and comes whatever is asked for
 
 Call = Callable[[str, Dict[str, Any]], Dict[str, Any]]
+
+
+def _int(o: Dict[str, Any], key: str) -> int:
+    n = o.get(key)
+    if not isinstance(n, int):
+        raise Protocol("events: \"%s\" is not a number" % key)
+    return n
+
+
+def _str(o: Dict[str, Any], key: str) -> str:
+    s = o.get(key)
+    if not isinstance(s, str):
+        raise Protocol("events: \"%s\" is not a string" % key)
+    return s
 
 
 class Order:
@@ -28,27 +43,27 @@ class Order:
     def __init__(self, call: Call) -> None:
         self.call = call
         at = call("events_since", {})
-        self.endpoint = str(at["endpoint"])
+        self.endpoint = _str(at, "endpoint")
         self.boot = ""
         self.seq = 0
 
     def start(self) -> None:
         """After the subscription: from here on nothing is lost."""
         at = self.call("events_since", {})
-        self.boot, self.seq = str(at["boot"]), int(at["seq"])
+        self.boot, self.seq = _str(at, "boot"), _int(at, "seq")
 
     def is_next(self, e: Dict[str, Any]) -> bool:
         """Whether this one, or this heartbeat, follows what was seen: nothing has to be asked."""
         step = 0 if e.get("type") == "heartbeat" else 1
-        return e.get("boot") == self.boot and int(e.get("seq", -1)) <= self.seq + step
+        return e.get("boot") == self.boot and _int(e, "seq") <= self.seq + step
 
     def take(self, e: Dict[str, Any]) -> List[Record]:
         """The events that are due, oldest first."""
         if not self.is_next(e):
             return self.fill()
-        if e.get("type") == "heartbeat" or int(e["seq"]) <= self.seq:
+        if e.get("type") == "heartbeat" or _int(e, "seq") <= self.seq:
             return []
-        self.seq = int(e["seq"])
+        self.seq = _int(e, "seq")
         return [Record(e)]
 
     def fill(self) -> List[Record]:
@@ -56,13 +71,16 @@ class Order:
         more = True
         while more:
             r = self.call("events_since", {"boot": self.boot, "seq": self.seq})
-            if r["gap"]:
-                self.boot, self.seq = str(r["boot"]), int(r["seq"])
+            if r.get("gap"):
+                self.boot, self.seq = _str(r, "boot"), _int(r, "seq")
                 return [Record(type="resync", boot=self.boot, seq=self.seq)]
-            for e in r["events"]:
-                self.seq = int(e["seq"])
+            events = r.get("events")
+            if not isinstance(events, list) or not all(isinstance(e, dict) for e in events):
+                raise Protocol("events_since: the reply has no list of events")
+            for e in events:
+                self.seq = _int(e, "seq")
                 out.append(Record(e))
-            more = bool(r["more"]) and bool(r["events"])
+            more = bool(r.get("more")) and bool(events)
         return out
 
 
@@ -71,8 +89,19 @@ def _socket(ctx: Any, conn: Conn, endpoint: str) -> Any:
     conn.secure(s)
     s.setsockopt(zmq.RCVHWM, 100000)
     s.setsockopt(zmq.SUBSCRIBE, b"")
-    s.connect(endpoint)
+    try:
+        s.connect(endpoint)
+    except zmq.ZMQError as e:
+        s.close(0)
+        raise Protocol("events: %s: %s" % (endpoint, e)) from None
+    conn.followers.append(s)
     return s
+
+
+def _done(conn: Conn, s: Any) -> None:
+    if s in conn.followers:
+        conn.followers.remove(s)
+    s.close(0)
 
 
 def _gone(conn: Conn) -> NoDaemon:
@@ -97,15 +126,17 @@ def follow(conn: Conn, types: Optional[Collection[str]], timeout: Optional[float
             if s.poll(max(0, int(wait * 1000) + 1)):
                 alive = time.monotonic()
                 for e in order.take(_event(cast(List[bytes], s.recv_multipart()))):
-                    if types is None or e["type"] in types or e["type"] == "resync":
+                    if types is None or e.get("type") in types or e.get("type") == "resync":
                         yield e
                         last = alive = time.monotonic()
             if timeout is not None and time.monotonic() >= last + timeout:
                 return
             if time.monotonic() >= alive + SILENCE_S:
                 raise _gone(conn)
+    except zmq.ZMQError as e:
+        raise (Error("the client is closed") if conn.closed else Error("events: %s" % e)) from None
     finally:
-        s.close(0)
+        _done(conn, s)
 
 
 async def afollow(conn: Conn, types: Optional[Collection[str]], timeout: Optional[float]) -> AsyncIterator[Record]:
@@ -125,12 +156,14 @@ async def afollow(conn: Conn, types: Optional[Collection[str]], timeout: Optiona
                 e = _event(cast(List[bytes], await s.recv_multipart()))
                 due = order.take(e) if order.is_next(e) else await loop.run_in_executor(None, order.fill)
                 for d in due:
-                    if types is None or d["type"] in types or d["type"] == "resync":
+                    if types is None or d.get("type") in types or d.get("type") == "resync":
                         yield d
                         last = alive = time.monotonic()
             if timeout is not None and time.monotonic() >= last + timeout:
                 return
             if time.monotonic() >= alive + SILENCE_S:
                 raise _gone(conn)
+    except zmq.ZMQError as e:
+        raise (Error("the client is closed") if conn.closed else Error("events: %s" % e)) from None
     finally:
-        s.close(0)
+        _done(conn, s)
