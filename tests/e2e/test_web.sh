@@ -87,6 +87,16 @@ e2e_stop
 CHROMIUM=$chromium timeout $((200 * slow)) node client/web/test/file.mjs "$work/map.html" "$work/answers.json" "$(dirname "$bin")/web-shots" || fail "one file"
 cp "$work/map.html" "$(dirname "$bin")/web-shots/"
 
+# ---- with a token ----
+echo 0123456789abcdef-not-a-secret >"$work/token"
+chmod 600 "$work/token"
+sed -i "s|^http:.*|http: { listen: 0.0.0.0:0, page: $page, token_file: $work/token }|" "$work/c.yaml"
+e2e_start
+port=$(mm --json status | python3 -c "import json,sys; print(json.load(sys.stdin)['endpoints']['http'].rstrip('/').split(':')[-1])")
+CHROMIUM=$chromium timeout $((200 * slow)) node client/web/test/login.mjs "http://127.0.0.1:$port/" "$(cat "$work/token")" "$(dirname "$bin")/web-shots" || fail "with a token"
+! grep -q "$(cat "$work/token")" "$work/log" || fail "the token is in the log"
+e2e_stop
+
 echo "http: { listen: 127.0.0.1:0, page: $work/nothing }" >"$work/row"
 sed -i "s|^http:.*|$(cat "$work/row")|" "$work/c.yaml"
 "$bin/modelmapd" --config "$work/c.yaml" --foreground 2>"$work/err" && fail "a page that is not there"
