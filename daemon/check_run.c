@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define TELL_LLR  6.0 /* below, nobody will ask which texts */
-#define SUSPECT	  0.5
 #define HIST_SPAN 6.0 /* of the picture, in widths of the lower mode, around the middle of both */
 
 /* Texts declared to be unseen are nobody's suspects. */
@@ -13,7 +12,7 @@ static json_t *suspects_json(const struct mm_texts *t, const double *post, size_
 {
 	json_t *a = json_array();
 	for (size_t s = 0; a && s < n; s++)
-		if (post[s] > SUSPECT && !(t->control && t->control[s]))
+		if (post[s] > MM_LEAK_SUSPECT && !(t->control && t->control[s]))
 			json_array_append_new(a, json_pack("{s:I, s:f}", "index", (json_int_t)s, "posterior",
 							 round(post[s] * 1e4) / 1e4));
 	return a;
@@ -27,7 +26,7 @@ static json_t *domains_json(const struct mm_texts *t, const double *post)
 		for (size_t s = 0; s < t->n; s++)
 			if (t->domain[s] == c) {
 				all++;
-				hit += post[s] > SUSPECT;
+				hit += post[s] > MM_LEAK_SUSPECT;
 			}
 		json_array_append_new(
 			a, json_pack("{s:s, s:I, s:I}", "domain", t->domain_name[c], "texts", all, "suspect", hit));
@@ -45,7 +44,7 @@ static json_t *histogram_json(
 		double at = half > 0 ? floor((r[s] - mid + half) / (2 * half) * MM_CHECK_BINS) : 0;
 		size_t b = (size_t)fmin(fmax(at, 0), MM_CHECK_BINS - 1);
 		all[b]++;
-		hit[b] += post[s] > SUSPECT;
+		hit[b] += post[s] > MM_LEAK_SUSPECT;
 	}
 	json_t *ja = json_array(), *jh = json_array();
 	for (size_t b = 0; b < MM_CHECK_BINS; b++) {

@@ -109,13 +109,11 @@ int mm_leak_control(const double *r, const bool *control, const uint32_t *domain
 	return 0;
 }
 
-#define SUSPECT 0.5
-
 bool mm_leak_refuted(const double *posterior, const bool *control, size_t n)
 {
 	size_t c = 0, c_hit = 0, o = 0, o_hit = 0;
 	for (size_t s = 0; control && s < n; s++) {
-		bool hit = posterior[s] > SUSPECT;
+		bool hit = posterior[s] > MM_LEAK_SUSPECT;
 		c += control[s];
 		o += !control[s];
 		c_hit += control[s] && hit;

@@ -118,6 +118,9 @@ struct mm_leak_test {
 	struct mm_leak_sign_result sign[MM_LEAK_SIGNS];
 	double p_all; /* combined; 1 when nothing is known */
 };
+/* A text is a suspect from this posterior on. More than one half: the modes of real residuals are less equal than those
+ * of the model, and texts just above the middle are the healthy mode's tail more often than they should be. */
+#define MM_LEAK_SUSPECT 0.6
 /* residual[n], posterior[n]: of the better side. */
 int mm_leak_test(const struct mm_leak_input *in, size_t self, struct mm_leak_test *out, double *residual,
 	double *posterior, struct mm_err *err) MM_MUST_CHECK;

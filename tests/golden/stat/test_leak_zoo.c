@@ -34,9 +34,9 @@ static void texts_found(struct world *w, size_t i, const double *post, double *p
 	json_t *list = json_object_get(json_object_get(w->z.truth, w->z.name[i]), "leaked_texts"), *v;
 	size_t at, hit = 0, said = 0;
 	json_array_foreach (list, at, v)
-		hit += post[json_integer_value(v)] > 0.5;
+		hit += post[json_integer_value(v)] > MM_LEAK_SUSPECT;
 	for (size_t s = 0; s < w->z.m.n; s++)
-		said += post[s] > 0.5;
+		said += post[s] > MM_LEAK_SUSPECT;
 	*precision = said ? (double)hit / (double)said : 0;
 	*recall = (double)hit / (double)json_array_size(list);
 }
@@ -114,7 +114,7 @@ static void test_orders(void **state)
 			for (size_t i = 0; i < m; i++) {
 				MUST(mm_leak_test(&in, i, &t[i], r, r + n, &err));
 				for (size_t s = 0; s < n; s++)
-					suspects[i] += r[n + s] > 0.5;
+					suspects[i] += r[n + s] > MM_LEAK_SUSPECT;
 			}
 			MUST(mm_leak_decide(t, flagged, m, &err));
 			for (size_t i = 0; i < m; i++)

@@ -178,9 +178,9 @@ static inline size_t sim_stream(struct sim *w, uint64_t seed, size_t sweeps, dou
 			MUST(mm_leak_test(&in, i, &w->t[i], r, post, &err));
 			size_t hit = 0, all = 0, said = 0;
 			for (size_t s = 0; s < n; s++) {
-				said += post[s] > 0.5;
+				said += post[s] > MM_LEAK_SUSPECT;
 				all += w->saw[at[i] * n + s];
-				hit += post[s] > 0.5 && w->saw[at[i] * n + s];
+				hit += post[s] > MM_LEAK_SUSPECT && w->saw[at[i] * n + s];
 			}
 			w->suspects[i] = said;
 			w->precision[at[i]] = said ? (double)hit / (double)said : 1;
