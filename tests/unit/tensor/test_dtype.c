@@ -71,6 +71,27 @@ static void f8_all_codes(void **state)
 		check(out[c], by_definition(c, 5, 2, true), c, "f8_e5m2");
 }
 
+/* The same of f16, subnormal ones too; from the middle above the largest on it is infinity. */
+static void f16_rounds_to_nearest_even(void **state)
+{
+	(void)state;
+	for (uint32_t c = 0; c < 0x7c00u; c++) {
+		double here = (double)mm_f16_to_f32((uint16_t)c),
+		       next = c == 0x7bff ? 65536 : (double)mm_f16_to_f32((uint16_t)(c + 1));
+		float mid = (float)(0.5 * (here + next)); /* exact: 12 digits */
+		uint16_t even = (uint16_t)(c + (c & 1)), up = (uint16_t)(c + 1);
+		assert_int_equal(mm_f32_to_f16((float)here), c);
+		assert_int_equal(mm_f32_to_f16(mid), even);
+		assert_int_equal(mm_f32_to_f16(-mid), even | 0x8000);
+		assert_int_equal(mm_f32_to_f16(nextafterf(mid, 0)), c);
+		assert_int_equal(mm_f32_to_f16(nextafterf(mid, INFINITY)), up);
+	}
+	assert_int_equal(mm_f32_to_f16(INFINITY), 0x7c00);
+	assert_int_equal(mm_f32_to_f16(-1e30f), 0xfc00);
+	assert_true(isnan(mm_f16_to_f32(mm_f32_to_f16(NAN))));
+	assert_int_equal(mm_f32_to_f16(-0.0f), 0x8000);
+}
+
 /* Every f32 that is a bf16, the middle between it and the next, and one to both sides of the middle. */
 static void bf16_rounds_to_nearest_even(void **state)
 {
@@ -150,6 +171,7 @@ int main(void)
 		cmocka_unit_test(f16_all_codes),
 		cmocka_unit_test(bf16_all_codes),
 		cmocka_unit_test(f8_all_codes),
+		cmocka_unit_test(f16_rounds_to_nearest_even),
 		cmocka_unit_test(bf16_rounds_to_nearest_even),
 		cmocka_unit_test(unaligned_sources),
 		cmocka_unit_test(integers_as_numbers),
