@@ -190,6 +190,9 @@ int mm_run_texts(struct mm_cli *c, struct mm_err *err);
 int mm_texts_select(struct mm_cli *c, struct mm_err *err); /* cmd_select.c: of mm_run_texts */
 int mm_run_place(struct mm_cli *c, struct mm_err *err);
 int mm_run_keygen(struct mm_cli *c, struct mm_err *err);
+int mm_run_metrics(struct mm_cli *c, struct mm_err *err);
+int mm_run_fisher(struct mm_cli *c, struct mm_err *err);
+int mm_run_merge_check(struct mm_cli *c, struct mm_err *err);
 int mm_run_call(struct mm_cli *c, struct mm_err *err);
 
 /* ---- part.c: a file that is there when it is whole ---- */
@@ -219,6 +222,16 @@ void mm_child_program(const char *name, char *out, size_t cap); /* one of ours: 
 
 /* ---- map_html.c: the page for a browser with its answers inside, to --html ---- */
 int mm_map_html(struct mm_cli *c, struct mm_err *err) MM_MUST_CHECK;
+/* ---- metric_view.c: distances by other metrics than kl ---- */
+
+void mm_metric_arg(const struct mm_cli *c, json_t *args); /* --metric */
+bool mm_metric_other(const json_t *answer);		  /* is it by another metric? */
+double mm_distance(const json_t *o);			  /* "distance", else "kl_bits_per_byte", else 0 */
+const char *mm_fmt_distance(const json_t *o, char out[MM_CELL]);
+void mm_metric_note(const struct mm_cli *c, const json_t *answer); /* who was left out, if anybody was */
+int mm_metric_print_near(struct mm_cli *c, const json_t *b, struct mm_err *err) MM_MUST_CHECK;
+int mm_metric_print_way(struct mm_cli *c, const json_t *b, struct mm_err *err) MM_MUST_CHECK;
+int mm_metric_print_dist(struct mm_cli *c, const json_t *b, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- map_view.c: map, models and alerts joined for the eye ---- */
 

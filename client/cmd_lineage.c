@@ -26,7 +26,7 @@ static void row(struct tree *tr, const json_t *o, int depth)
 	mm_table_put(tr->t, root ? MM_BOLD : MM_PLAIN, "%*s%s%s", at, "",
 		root ? "" : mm_glyph(&tr->c->term, "\xE2\x94\x94 ", "- "), mm_str(o, "name"));
 	mm_table_put(tr->t, MM_DIM, "%s", kind);
-	mm_table_put(tr->t, MM_PLAIN, "%s", mm_fmt_bits(json_object_get(o, "kl_bits_per_byte"), kl));
+	mm_table_put(tr->t, MM_PLAIN, "%s", mm_fmt_distance(o, kl));
 	if (strcmp(kind, "merge") == 0)
 		mm_table_put(tr->t, MM_CYAN, "%.0f %% of %s", 100 * mm_num(o, "alpha", 0), mm_str(o, "parent2"));
 	else if (isfinite(support))
@@ -51,8 +51,8 @@ static void branch(struct tree *tr, const char *parent, int depth)
 
 static int print_tree(struct mm_cli *c, const json_t *b, struct mm_err *err)
 {
-	static const struct mm_col cols[] = { { "MODEL", false, 0, 16 }, { "", false, 2, 0 },
-		{ "KL BITS/BYTE", true, 1, 0 }, { "", false, 3, 12 } };
+	const struct mm_col cols[] = { { "MODEL", false, 0, 16 }, { "", false, 2, 0 },
+		{ mm_metric_other(b) ? mm_str(b, "metric") : "KL BITS/BYTE", true, 1, 0 }, { "", false, 3, 12 } };
 	struct tree tr = {
 		.c = c, .models = json_object_get(b, "models"), .t = mm_table_new(cols, MM_COUNT(cols), err)
 	};
@@ -61,6 +61,7 @@ static int print_tree(struct mm_cli *c, const json_t *b, struct mm_err *err)
 		tr.left = json_array_size(tr.models);
 		branch(&tr, "", 0);
 		rc = mm_table_print(tr.t, &c->term, c->out, err);
+		mm_metric_note(c, b);
 	}
 	mm_table_free(tr.t);
 	return rc;
@@ -93,9 +94,12 @@ static int tree_files(struct mm_cli *c, const json_t *b, bool *shown, struct mm_
 
 int mm_run_tree(struct mm_cli *c, struct mm_err *err)
 {
-	json_t *b;
+	json_t *b, *args = json_object();
 	bool shown = false;
-	if (mm_cli_call(c, "tree", c->o.domain ? json_pack("{s:s}", "domain", c->o.domain) : NULL, &b, err))
+	if (c->o.domain)
+		json_object_set_new(args, "domain", json_string(c->o.domain));
+	mm_metric_arg(c, args);
+	if (mm_cli_call(c, "tree", args, &b, err))
 		return -1;
 	int rc = tree_files(c, b, &shown, err);
 	if (!rc && c->o.json && !shown)
@@ -146,6 +150,7 @@ int mm_run_cluster(struct mm_cli *c, struct mm_err *err)
 		json_object_set_new(args, "linkage", json_string(c->o.linkage));
 	if (c->o.domain)
 		json_object_set_new(args, "domain", json_string(c->o.domain));
+	mm_metric_arg(c, args);
 	if (mm_cli_call(c, "cluster", args, &b, err))
 		return -1;
 	int rc = mm_picture_wanted(c) ? draw(c, b, err) : 0;
@@ -169,10 +174,17 @@ int mm_run_trajectory(struct mm_cli *c, struct mm_err *err)
 	json_t *b, *o;
 	size_t i;
 	char cell[MM_CELL];
-	if (mm_cli_ask(c, "trajectory", json_pack("{s:s}", "run", c->word[0]), &b, err))
+	json_t *args = json_pack("{s:s}", "run", c->word[0]);
+	mm_metric_arg(c, args);
+	if (mm_cli_ask(c, "trajectory", args, &b, err))
 		return -1;
 	if (!b)
 		return 0;
+	if (mm_metric_other(b)) {
+		int done = mm_metric_print_way(c, b, err);
+		json_decref(b);
+		return done;
+	}
 	struct mm_table *t = mm_table_new(cols, MM_COUNT(cols), err);
 	if (!t) {
 		json_decref(b);

@@ -35,6 +35,7 @@ int mm_run_map(struct mm_cli *c, struct mm_err *err)
 		json_object_set_new(args, "dim", json_integer(c->o.dim));
 	if (c->o.domain)
 		json_object_set_new(args, "domain", json_string(c->o.domain));
+	mm_metric_arg(c, args);
 	if (mm_cli_call(c, "map", args, &map, err))
 		return -1;
 	int rc = c->o.json ? mm_json_print(map, &c->term, c->out, err) : 0;

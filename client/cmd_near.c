@@ -44,6 +44,7 @@ static int filters(const struct mm_cli *c, json_t *args, struct mm_err *err)
 		json_object_set_new(args, "dtype", json_string(c->o.dtype));
 	if (c->o.domain)
 		json_object_set_new(args, "domain", json_string(c->o.domain));
+	mm_metric_arg(c, args);
 	if (c->o.smaller)
 		json_object_set_new(args, "smaller", json_true());
 	uint64_t bytes = 0;
@@ -129,7 +130,7 @@ int mm_run_near(struct mm_cli *c, struct mm_err *err)
 	if (!rc && !only && c->o.json)
 		rc = mm_json_print(b, &c->term, c->out, err);
 	else if (!rc && !only)
-		rc = print_near(c, b, err);
+		rc = mm_metric_other(b) ? mm_metric_print_near(c, b, err) : print_near(c, b, err);
 	json_decref(b);
 	return rc;
 }
@@ -176,10 +177,16 @@ int mm_run_dist(struct mm_cli *c, struct mm_err *err)
 	json_t *args = json_pack("{s:s, s:s}", "a", c->word[0], "b", c->word[1]);
 	if (c->o.domain)
 		json_object_set_new(args, "domain", json_string(c->o.domain));
+	mm_metric_arg(c, args);
 	if (mm_cli_ask(c, "dist", args, &b, err))
 		return -1;
 	if (!b)
 		return 0;
+	if (mm_metric_other(b)) {
+		int done = mm_metric_print_dist(c, b, err);
+		json_decref(b);
+		return done;
+	}
 	mm_term_clean(&c->term, mm_str(b, "a"), x, sizeof x);
 	mm_term_clean(&c->term, mm_str(b, "b"), y, sizeof y);
 	fprintf(c->out, "%s %s %s%s%s: %s%s%s bits per byte, %s nats per text (Kullback-Leibler)\n", x,

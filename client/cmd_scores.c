@@ -346,6 +346,7 @@ int mm_run_predict(struct mm_cli *c, struct mm_err *err)
 		json_object_set_new(args, "folds", json_integer(c->o.folds));
 	if (c->o.seed)
 		json_object_set_new(args, "seed", json_integer(c->o.seed));
+	mm_metric_arg(c, args);
 	if (mm_cli_ask(c, "predict", args, &b, err))
 		return -1;
 	if (!b)

@@ -136,6 +136,7 @@ static const struct field {
 	{ "relation", "edge", "string", NULL },
 	{ "share", "edge", "double", NULL },
 	{ "kl", "edge", "double", "kl_bits_per_byte" },
+	{ "distance", "edge", "double", "distance" },
 	{ "support", "edge", "double", "support" },
 	{ "rival", "edge", "string", "rival" },
 };
@@ -225,7 +226,7 @@ int mm_newick(const json_t *tree, struct mm_buf *out, struct mm_err *err)
 		size_t depth = i < f.n ? f.depth[i] : 0;
 		while (k > depth) { /* nothing more comes below these */
 			size_t done = open[--k];
-			double d = mm_num(f.model[done], "kl_bits_per_byte", 0);
+			double d = mm_distance(f.model[done]);
 			bool inner = done + 1 < f.n && f.parent[done + 1] == done;
 			if (inner)
 				mm_buf_u8(out, ')');

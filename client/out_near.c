@@ -20,7 +20,7 @@ static double reach(const json_t *list)
 	size_t i;
 	const json_t *o;
 	json_array_foreach (list, i, o) {
-		double v = mm_num(o, "kl_bits_per_byte", 0) + 2 * mm_num(o, "stderr_bits_per_byte", 0);
+		double v = mm_distance(o) + 2 * mm_num(o, "stderr", mm_num(o, "stderr_bits_per_byte", 0));
 		if (isfinite(v))
 			most = fmax(most, v);
 	}
@@ -47,7 +47,7 @@ static void name_text(struct mm_buf *b, double y, const char *name)
 
 static void bar(struct mm_buf *b, const json_t *o, double y, double scale)
 {
-	double v = mm_num(o, "kl_bits_per_byte", 0), e = 2 * mm_num(o, "stderr_bits_per_byte", NAN);
+	double v = mm_distance(o), e = 2 * mm_num(o, "stderr", mm_num(o, "stderr_bits_per_byte", NAN));
 	char cell[MM_CELL], params[MM_CELL];
 	v = isfinite(v) && v > 0 ? v : 0;
 	name_text(b, y, mm_str(o, "name"));
@@ -58,8 +58,8 @@ static void bar(struct mm_buf *b, const json_t *o, double y, double scale)
 	if (isfinite(e) && e > 0)
 		mm_buf_printf(b, "<path d=\"M%.1f %.1fH%.1fm0 -4v8M%.1f %.1fv8\" stroke=\"#1a1a1a\" fill=\"none\"/>\n",
 			X0 + fmax(v - e, 0) * scale, y, X0 + (v + e) * scale, X0 + fmax(v - e, 0) * scale, y - 4);
-	mm_buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#333333\">%s", X0 + BAR_W + 12, y + 4,
-		mm_fmt_bits(json_object_get(o, "kl_bits_per_byte"), cell));
+	mm_buf_printf(
+		b, "<text x=\"%.1f\" y=\"%.1f\" fill=\"#333333\">%s", X0 + BAR_W + 12, y + 4, mm_fmt_distance(o, cell));
 	mm_buf_str(b, "<tspan dx=\"8\" font-size=\"11\" fill=\"#6b6b6b\">");
 	mm_xml_put(b, mm_str(o, "family"));
 	mm_buf_printf(b, " %s</tspan></text>\n", mm_fmt_count(json_object_get(o, "params"), params));
@@ -69,11 +69,11 @@ int mm_svg_near(const json_t *near, const char *title, struct mm_buf *b, struct 
 {
 	const json_t *list = json_object_get(near, "neighbours"), *o;
 	size_t n = json_array_size(list), i;
-	char caption[1200];
+	char caption[1400];
 	double most = reach(list), scale = BAR_W / most, y1 = TOP + ROW * (double)n + 6, step = mm_tick_step(most, 6);
-	snprintf(caption, sizeof caption,
-		"Nearest to %.900s, Kullback-Leibler divergence%s%.200s; whiskers: two standard errors",
-		mm_str(near, "model"), *mm_str(near, "domain") ? " on texts of " : "", mm_str(near, "domain"));
+	snprintf(caption, sizeof caption, "Nearest to %.900s, %.64s%s%.200s; whiskers: two standard errors",
+		mm_str(near, "model"), mm_metric_other(near) ? mm_str(near, "metric") : "Kullback-Leibler divergence",
+		*mm_str(near, "domain") ? " on texts of " : "", mm_str(near, "domain"));
 	mm_svg_head(b, X0 + BAR_W + RIGHT_W, y1 + BOTTOM, title, caption);
 	mm_buf_str(b, "<g stroke=\"#e6e6e6\">\n");
 	for (double k = 0; k * step <= most; k++)
@@ -82,7 +82,10 @@ int mm_svg_near(const json_t *near, const char *title, struct mm_buf *b, struct 
 	mm_buf_str(b, "</g>\n<g font-size=\"11\" fill=\"#6b6b6b\" text-anchor=\"middle\">\n");
 	for (double k = 0; k * step <= most; k++)
 		mm_buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\">%g</text>\n", X0 + k * step * scale, y1 + 14, k * step);
-	mm_buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\">bits per byte</text>\n</g>\n", X0 + BAR_W / 2, y1 + 34);
+	mm_buf_printf(b, "<text x=\"%.1f\" y=\"%.1f\">%s</text>\n</g>\n", X0 + BAR_W / 2, y1 + 34,
+		!mm_metric_other(near)		    ? "bits per byte"
+		: strcmp(mm_str(near, "unit"), "1") ? mm_str(near, "unit")
+						    : mm_str(near, "metric"));
 	json_array_foreach (list, i, o)
 		bar(b, o, TOP + ROW * ((double)i + 0.5), scale);
 	mm_buf_str(b, "</svg>\n");

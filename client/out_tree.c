@@ -43,8 +43,8 @@ static void relation(struct mm_buf *b, const json_t *m, bool root)
 	if (root)
 		return;
 	mm_xml_put(b, mm_str(m, "kind"));
-	if (*mm_fmt_bits(json_object_get(m, "kl_bits_per_byte"), cell))
-		mm_buf_printf(b, ", %s bits per byte", cell);
+	if (*mm_fmt_distance(m, cell))
+		mm_buf_printf(b, ", %s %s", cell, json_object_get(m, "distance") ? mm_str(m, "unit") : "bits per byte");
 	if (*mm_str(m, "parent2")) {
 		mm_buf_printf(b, ", %.0f %% of ", 100 * mm_num(m, "alpha", 0));
 		mm_xml_put(b, mm_str(m, "parent2"));

@@ -4,6 +4,7 @@
  * answer and hands it back; the loop only takes the snapshot. A trajectory is a handful of distances and is answered at
  * once. */
 #include "daemon/inquiry.h"
+#include "daemon/metric.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,6 +18,29 @@ static const char *const kin_name[] = { [MM_KIN_ROOT] = "root",
 	[MM_KIN_MERGE] = "merge",
 	[MM_KIN_COPY] = "copy" };
 
+/* Share of the resamples, of texts or of probes, in which i is nearer to a than to b. */
+static int nearer(const struct mm_inquiry *q, const struct mm_mat *m, const struct mm_boot *boot, size_t i, size_t a,
+	size_t b, double *out, struct mm_err *err)
+{
+	struct mm_feats *f = q->feats;
+	if (!f)
+		return mm_boot_nearer(boot, m->row[i], m->row[a], m->row[b], q->clip, out, err);
+	size_t one = f->m * MM_BYTE_STRIDE;
+	float *x = mm_calloc(2 * one, sizeof(*x), err), *y = x ? x + one : NULL;
+	double *v = x ? mm_calloc(2 * f->m, sizeof(*v), err) : NULL;
+	int rc = -1;
+	if (v && mm_bytes_unpack(f->row[i], f->m, x, err) == 0 && mm_bytes_unpack(f->row[a], f->m, y, err) == 0) {
+		mm_byte_terms(f->metric, x, y, f->m, v);
+		if ((rc = mm_bytes_unpack(f->row[b], f->m, y, err)) == 0) {
+			mm_byte_terms(f->metric, x, y, f->m, v + f->m);
+			*out = mm_byte_nearer(boot, v, v + f->m, f->sel);
+		}
+	}
+	mm_free(v);
+	mm_free(x);
+	return rc;
+}
+
 static json_t *kin_json(const struct mm_inquiry *q, const struct mm_mat *m, const struct mm_boot *boot,
 	const struct mm_kin *x, size_t i, struct mm_err *err)
 {
@@ -25,13 +49,13 @@ static json_t *kin_json(const struct mm_inquiry *q, const struct mm_mat *m, cons
 	if (!o || x->parent == UINT32_MAX)
 		return o;
 	json_object_set_new(o, "parent", json_string(q->who[x->parent].name));
-	json_object_set_new(o, "kl_bits_per_byte", mm_inquiry_bits(q, x->two_kl));
+	mm_inquiry_put(q, o, x->two_kl);
 	if (x->parent2 != UINT32_MAX) {
 		json_object_set_new(o, "parent2", json_string(q->who[x->parent2].name));
 		json_object_set_new(o, "alpha", json_real(x->alpha));
 	} else if (x->rival_i != UINT32_MAX && x->kind == MM_KIN_CHILD) {
 		double support;
-		if (mm_boot_nearer(boot, m->row[i], m->row[x->parent], m->row[x->rival_i], q->clip, &support, err)) {
+		if (nearer(q, m, boot, i, x->parent, x->rival_i, &support, err)) {
 			json_decref(o);
 			return NULL;
 		}
@@ -46,7 +70,8 @@ static int answer_tree(struct mm_inquiry *q, const struct mm_mat *m, const struc
 	struct mm_kin *kin = mm_calloc(q->k, sizeof(*kin), err);
 	struct mm_boot boot = { 0 };
 	json_t *list = NULL;
-	if (kin && mm_inquiry_kin(q, m, t, kin, err) == 0 && mm_boot_init(&boot, m->n, MM_BOOT_DEFAULT, 1, err) == 0)
+	if (kin && mm_inquiry_kin(q, m, t, kin, err) == 0 &&
+		mm_boot_init(&boot, q->feats ? q->feats->n : m->n, MM_BOOT_DEFAULT, 1, err) == 0)
 		list = json_array();
 	for (size_t i = 0; list && i < q->k; i++) {
 		json_t *o = kin_json(q, m, &boot, &kin[i], i, err);
@@ -58,6 +83,7 @@ static int answer_tree(struct mm_inquiry *q, const struct mm_mat *m, const struc
 	mm_boot_fini(&boot);
 	mm_free(kin);
 	q->body = list ? json_pack("{s:o}", "models", list) : NULL;
+	mm_metric_head(q->body, q->feats);
 	return q->body ? 0 : -1;
 }
 
@@ -219,6 +245,10 @@ static int answer_cluster(struct mm_inquiry *q, const struct mm_mat *m, const st
 		q->body = json_pack("{s:I, s:f, s:o, s:s, s:o, s:o, s:o}", "n", (json_int_t)n, "silhouette", mean,
 			"clusters", clusters_json(q, t, label, each, n), "newick", (const char *)newick.data, "models",
 			models_json(q), "silhouettes", reals_json(each, q->k), "merges", merges_json(tree, q->k));
+		mm_metric_head(q->body, q->feats);
+		if (q->body) /* of the heights */
+			json_object_set_new(q->body, "unit",
+				json_string(mm_metrics[q->feats ? q->feats->metric : MM_METRIC_KL].root_unit));
 		rc = q->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 	}
 	mm_buf_fini(&newick);
@@ -304,6 +334,11 @@ static json_t *legs_json(const struct mm_daemon *d, struct mm_place **p, size_t 
 int mm_cmd_trajectory(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
 	const struct mm_chart *m = d->map;
+	enum mm_metric metric;
+	if (mm_metric_arg(args, &metric, err))
+		return -1;
+	if (metric != MM_METRIC_KL)
+		return mm_metric_trajectory(d, args, reply, err);
 	const char *run = json_string_value(json_object_get(args, "run"));
 	struct mm_place **p = mm_calloc(m->n, sizeof(struct mm_place *), err);
 	size_t n = 0;
@@ -333,6 +368,7 @@ int mm_cmd_trajectory(struct mm_daemon *d, const json_t *args, struct mm_reply *
 		/* lengths are roots of distances: those add up along a straight line */
 		reply->body = json_pack("{s:s, s:o, s:f, s:f, s:I}", "run", run, "legs", legs_json(d, p, n, leg),
 			"path", path, "distance", ends, "epoch", (json_int_t)mm_map_epoch(d));
+		mm_metric_head(reply->body, NULL);
 		rc = reply->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 	}
 	mm_tri_fini(&t);

@@ -2,7 +2,7 @@
  *
  * Every answer that holds a distance carries the epoch and its clip threshold, the only thing of an epoch that a
  * distance depends on. All of these read what is in memory (old epochs: the store); none waits for a refit. */
-#include "daemon/map_priv.h"
+#include "daemon/metric.h"
 #include "daemon/slices.h"
 
 #include <math.h>
@@ -150,6 +150,7 @@ static json_t *map_head(struct mm_daemon *d, const struct mm_long_list *l)
 {
 	const struct mm_chart *m = d->map;
 	json_t *o = m->epoch.id ? json_deep_copy(m->epoch.info) : json_pack("{s:i}", "epoch", 0);
+	mm_metric_head(o, NULL);
 	mm_map_set_method(o, l->method);
 	return mm_with_epoch(d, o);
 }
@@ -164,12 +165,14 @@ int mm_cmd_map(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, 
 	const struct mm_chart *m = d->map;
 	int64_t epoch;
 	int method;
-	if (epoch_arg(d, args, &epoch, err) || method_arg(d, args, &method, err))
+	enum mm_metric metric;
+	if (epoch_arg(d, args, &epoch, err) || mm_metric_arg(args, &metric, err) || method_arg(d, args, &method, err))
 		return -1;
-	if (json_object_get(args, "domain")) {
+	if (json_object_get(args, "domain") || metric != MM_METRIC_KL) {
 		if (epoch != (int64_t)mm_map_epoch(d))
 			return mm_fail(err, MM_EINVAL,
-				"the map of a domain is made from the models of today: no epoch with it");
+				"the map of a domain, or by another metric, is made from the models of today: no "
+				"epoch with it");
 		return mm_map_domain(d, args, method, reply, err);
 	}
 	if (epoch != (int64_t)mm_map_epoch(d))

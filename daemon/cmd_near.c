@@ -3,6 +3,8 @@
  * On all texts both read what is in memory. On the texts of one domain distances are made anew, which for a large map
  * is a worker's business (inquiry.c); the loop then picks the neighbours, since names and metadata are its own. */
 #include "daemon/inquiry.h"
+#include "daemon/metric.h"
+#include "daemon/near.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -38,13 +40,8 @@ static int cmp_hit(const void *a, const void *b)
 	return strcmp(x->e->rec.name, y->e->rec.name);
 }
 
-static json_t *neighbour_json(const struct hit *h, double mean_bytes)
+void mm_near_describe(json_t *o, const struct mm_model_rec *r)
 {
-	const struct mm_model_rec *r = &h->e->rec;
-	json_t *o = json_pack("{s:s}", "name", r->name);
-	if (!o)
-		return NULL;
-	set_kl(o, h->two_kl, mean_bytes);
 	set_str(o, "family", r->family);
 	set_str(o, "dtype", r->dtype);
 	json_object_set_new(o, "params", json_integer((json_int_t)r->params));
@@ -53,16 +50,17 @@ static json_t *neighbour_json(const struct hit *h, double mean_bytes)
 		json_object_set_new(o, "modified", json_integer((json_int_t)r->modified));
 	if (r->gone)
 		json_object_set_new(o, "gone", json_true());
-	return o;
 }
 
-/* What a neighbour must be besides near. What the files do not say (0 parameters) is not known to be small. */
-struct filter {
-	const char *family, *dtype;
-	double max_params, max_bytes;
-	bool smaller;
-	size_t want;
-};
+static json_t *neighbour_json(const struct hit *h, double mean_bytes)
+{
+	json_t *o = json_pack("{s:s}", "name", h->e->rec.name);
+	if (!o)
+		return NULL;
+	set_kl(o, h->two_kl, mean_bytes);
+	mm_near_describe(o, &h->e->rec);
+	return o;
+}
 
 /* As configurations write them. */
 static const char *dtype_word(const char *s)
@@ -75,10 +73,10 @@ static const char *dtype_word(const char *s)
 	return s;
 }
 
-static int filter_of(const json_t *args, struct filter *f, struct mm_err *err)
+int mm_near_filter_of(const json_t *args, struct mm_near_filter *f, struct mm_err *err)
 {
 	int64_t k = NEAR_DEFAULT;
-	*f = (struct filter){ .max_params = INFINITY, .max_bytes = INFINITY };
+	*f = (struct mm_near_filter){ .max_params = INFINITY, .max_bytes = INFINITY };
 	if (mm_json_get_i64(args, "k", 1, 1000000, &k, err) || mm_json_get_str(args, "family", &f->family, err) ||
 		mm_json_get_str(args, "dtype", &f->dtype, err) ||
 		mm_json_get_double(args, "max_params", &f->max_params, err) ||
@@ -126,13 +124,13 @@ static bool below(uint64_t have, double most)
 	return !isfinite(most) || (have && (double)have <= most);
 }
 
-static bool passes(const struct filter *f, const struct mm_model_rec *r, const struct mm_model_rec *of)
+bool mm_near_passes(const struct mm_near_filter *f, const struct mm_model_rec *r, const struct mm_model_rec *of)
 {
 	return is_word(r->family, f->family) && is_word(r->dtype, f->dtype) && below(r->params, f->max_params) &&
 	       below(r->bytes, f->max_bytes) && (!f->smaller || (r->params && r->params < of->params));
 }
 
-static bool any_filter(const struct filter *f)
+bool mm_near_any(const struct mm_near_filter *f)
 {
 	return f->family || f->dtype || f->smaller || isfinite(f->max_params) || isfinite(f->max_bytes);
 }
@@ -157,13 +155,13 @@ static size_t count_others(const struct crowd *c)
 
 /* The nearest ones that are there, best first, ties by name: hit[k]. A few more than wanted are looked at, for ties at
  * the end; when too many of them have left, more. Conditions are looked at for everybody before. */
-static size_t nearest(const struct crowd *c, const struct filter *f, struct mm_near *near, struct hit *hit)
+static size_t nearest(const struct crowd *c, const struct mm_near_filter *f, struct mm_near *near, struct hit *hit)
 {
 	const struct mm_model_rec *of = &c->at(c, c->self)->rec;
 	size_t n_hit = 0;
-	for (size_t i = 0; any_filter(f) && i < c->k; i++) {
+	for (size_t i = 0; mm_near_any(f) && i < c->k; i++) {
 		const struct mm_model_entry *e = isfinite(c->dist[i]) ? c->at(c, i) : NULL;
-		if (!e || !passes(f, &e->rec, of))
+		if (!e || !mm_near_passes(f, &e->rec, of))
 			c->dist[i] = INFINITY;
 	}
 	for (size_t ask = f->want + 16;; ask *= 4) {
@@ -182,12 +180,12 @@ static size_t nearest(const struct crowd *c, const struct filter *f, struct mm_n
 	return MM_MIN(n_hit, f->want);
 }
 
-static json_t *near_json(const struct crowd *c, const struct filter *f, struct mm_err *err)
+static json_t *near_json(const struct crowd *c, const struct mm_near_filter *f, struct mm_err *err)
 {
 	struct mm_near *near = mm_calloc(c->k, sizeof(*near), err);
 	struct hit *hit = near ? mm_calloc(c->k, sizeof(*hit), err) : NULL;
 	json_t *list = hit ? json_array() : NULL;
-	size_t others = list && any_filter(f) ? count_others(c) : SIZE_MAX; /* before the conditions are put on */
+	size_t others = list && mm_near_any(f) ? count_others(c) : SIZE_MAX; /* before the conditions are put on */
 	size_t n = list ? nearest(c, f, near, hit) : 0;
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, neighbour_json(&hit[i], c->mean_bytes));
@@ -205,8 +203,8 @@ static const struct mm_model_entry *live_member(const struct crowd *c, size_t i)
 	return mm_map_live(c->d, p) ? p->e : NULL;
 }
 
-static int near_all(struct mm_daemon *d, const struct mm_place *p, const struct filter *f, struct mm_reply *reply,
-	struct mm_err *err)
+static int near_all(struct mm_daemon *d, const struct mm_place *p, const struct mm_near_filter *f,
+	struct mm_reply *reply, struct mm_err *err)
 {
 	struct crowd c = {
 		.d = d, .at = live_member, .k = d->map->n, .self = p->at, .mean_bytes = d->texts.mean_bytes
@@ -216,6 +214,7 @@ static int near_all(struct mm_daemon *d, const struct mm_place *p, const struct 
 		return -1;
 	mm_map_distances(d, p, c.dist);
 	json_t *o = near_json(&c, f, err);
+	mm_metric_head(o, NULL);
 	mm_free(c.dist);
 	return mm_reply_body(reply, mm_with_epoch(d, o), err);
 }
@@ -254,7 +253,7 @@ static const struct mm_model_entry *by_snapshot(const struct crowd *c, size_t i)
 static int finish_near(struct mm_daemon *d, struct mm_inquiry *q, struct mm_err *err)
 {
 	struct domain_near *x = q->own;
-	struct filter f;
+	struct mm_near_filter f;
 	struct crowd c = { .d = d,
 		.at = by_snapshot,
 		.ctx = q,
@@ -262,11 +261,12 @@ static int finish_near(struct mm_daemon *d, struct mm_inquiry *q, struct mm_err 
 		.k = q->k,
 		.self = x->self,
 		.mean_bytes = q->mean_bytes };
-	if (filter_of(q->args, &f, err))
+	if (mm_near_filter_of(q->args, &f, err))
 		return -1;
 	if (!by_snapshot(&c, c.self))
 		return mm_fail(err, MM_ENOENT, "the model has gone");
 	q->body = near_json(&c, &f, err);
+	mm_metric_head(q->body, NULL);
 	return q->body ? 0 : -1;
 }
 
@@ -304,12 +304,16 @@ static bool at_hand(const struct mm_daemon *d, const struct mm_place *p)
 int mm_cmd_near(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
 	const struct mm_place *p = mm_map_place_arg(d, args, "name", err);
-	struct filter f;
+	struct mm_near_filter f;
+	enum mm_metric metric;
 	size_t domain;
-	if (!p || filter_of(args, &f, err) || mm_domain_arg(d, args, &domain, err) ||
+	if (!p || mm_metric_arg(args, &metric, err) || mm_near_filter_of(args, &f, err) ||
+		mm_domain_arg(d, args, &domain, err) ||
 		word_exists(d, "family", f.family, offsetof(struct mm_model_rec, family), err) ||
 		word_exists(d, "type", f.dtype, offsetof(struct mm_model_rec, dtype), err))
 		return -1;
+	if (metric != MM_METRIC_KL)
+		return mm_metric_near(d, p, args, metric, reply, err);
 	return domain == SIZE_MAX && at_hand(d, p) ? near_all(d, p, &f, reply, err)
 						   : near_domain(d, p, args, reply, err);
 }
@@ -350,8 +354,11 @@ int mm_cmd_dist(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 	size_t n_dom = d->texts.n_domain, domain;
 	const struct mm_place *a = mm_map_place_arg(d, args, "a", err),
 			      *b = a ? mm_map_place_arg(d, args, "b", err) : NULL;
-	if (!b || mm_domain_arg(d, args, &domain, err))
+	enum mm_metric metric;
+	if (!b || mm_metric_arg(args, &metric, err) || mm_domain_arg(d, args, &domain, err))
 		return -1;
+	if (metric != MM_METRIC_KL)
+		return mm_metric_dist(d, a, b, args, metric, reply, err);
 	struct mm_interval *v = mm_calloc(n_dom + 1, sizeof(*v), err);
 	if (!v || mm_boot_parts(&m->boot, mm_map_vec(d, a->e), mm_map_vec(d, b->e), mm_map_clip(d), m->by_domain,
 			  m->domain_start, n_dom, v, err)) {
@@ -371,6 +378,7 @@ int mm_cmd_dist(struct mm_daemon *d, const json_t *args, struct mm_reply *reply,
 			json_array_append_new(list, domain_json(d, &v[c], c));
 		json_object_set_new(o, "domains", list);
 	}
+	mm_metric_head(o, NULL);
 	mm_free(v);
 	return mm_reply_body(reply, mm_with_epoch(d, o), err);
 }

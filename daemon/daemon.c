@@ -6,6 +6,7 @@
  */
 #include "daemon/daemon.h"
 #include "daemon/http.h"
+#include "daemon/metric.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,12 +19,13 @@ static const struct room {
 	int (*start)(struct mm_daemon *d, struct mm_err *err);
 	void (*stop)(struct mm_daemon *d);
 } rooms[] = {
-	{ "service", mm_service_start, mm_service_stop }, /* signals from now on: a stop during the start is heard */
-	{ "worker", mm_worker_start, mm_worker_stop },	  /* refits of map and alerts */
-	{ "events", mm_events_start, mm_events_stop },	  /* everybody below publishes */
+	{ "service", mm_service_start, mm_service_stop },  /* signals from now on: a stop during the start is heard */
+	{ "worker", mm_worker_start, mm_worker_stop },	   /* refits of map and alerts */
+	{ "events", mm_events_start, mm_events_stop },	   /* everybody below publishes */
 	{ "probes", mm_features_start, mm_features_stop }, /* models */
 	{ "models", mm_reg_start, mm_reg_stop }, { "scores", mm_scores_start, mm_scores_stop }, /* models */
 	{ "map", mm_map_start, mm_map_stop },							/* models */
+	{ "metrics", mm_metrics_start, mm_metrics_stop },					/* of questions */
 	{ "alerts", mm_alerts_start, mm_alerts_stop },						/* models, map */
 	{ "queue", mm_queue_start, mm_queue_stop },	/* models; takes back what the scorer was stopped in */
 	{ "scorer", mm_scorer_start, mm_scorer_stop },	/* runs of the queue's jobs */

@@ -45,7 +45,8 @@ struct mm_daemon {
 	struct mm_scorer *scorer;
 	struct mm_chart *map;
 	struct mm_alerts *alerts;
-	struct mm_scores *scores; /* scores.h */
+	struct mm_scores *scores;   /* scores.h */
+	struct mm_metrics *metrics; /* metric.h */
 	struct mm_ctl *ctl;
 	struct mm_events *events;
 	struct mm_net *net; /* ctl_net.c: the ZeroMQ context, while somebody uses it */
@@ -210,7 +211,10 @@ int mm_cmd_scores_import(struct mm_daemon *, const json_t *, struct mm_reply *, 
 int mm_cmd_scores_drop(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_predict(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);	 /* deferred (worker) */
 int mm_cmd_texts_select(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred, bulk */
-int mm_cmd_place(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);	 /* deferred */
+int mm_cmd_metrics_compare(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred */
+int mm_cmd_fisher(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);	    /* deferred */
+int mm_cmd_merge_check(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
+int mm_cmd_place(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred */
 int mm_cmd_alerts(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_alert(struct mm_daemon *, const json_t *, struct mm_reply *,
 	struct mm_err *); /* action: ack|resolve|reopen|show, alert: its number (args' "id" is the request's), note */
@@ -237,6 +241,8 @@ struct mm_work {
 int mm_worker_submit(struct mm_daemon *d, const struct mm_work *w, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- service.c: readiness, status line, watchdog, signals ---- */
+/* The same at normal priority: for what takes milliseconds, and somebody waits. */
+int mm_worker_submit_soon(struct mm_daemon *d, const struct mm_work *w, struct mm_err *err) MM_MUST_CHECK;
 int mm_service_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_service_stop(struct mm_daemon *d);
 void mm_service_ready(struct mm_daemon *d); /* READY=1, once */

@@ -1,5 +1,6 @@
 /* inquiry.c: the way of a question about all models through the worker and back; see inquiry.h. */
 #include "daemon/inquiry.h"
+#include "daemon/metric.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,6 +13,7 @@ void mm_inquiry_free(struct mm_inquiry *q)
 		mm_free(q->who[i].name);
 	if (q->own_free)
 		q->own_free(q->own);
+	mm_feats_free(q->feats);
 	mm_free(q->who);
 	mm_free(q->s);
 	mm_buf_fini(&q->data);
@@ -23,6 +25,14 @@ void mm_inquiry_free(struct mm_inquiry *q)
 json_t *mm_inquiry_bits(const struct mm_inquiry *q, double two_kl)
 {
 	return json_real(mm_kl_bits_per_byte(two_kl, q->mean_bytes));
+}
+
+void mm_inquiry_put(const struct mm_inquiry *q, json_t *o, double tri)
+{
+	if (q->feats)
+		mm_metric_put(o, q->feats->metric, mm_metric_of_tri(q->feats->metric, tri), NULL);
+	else
+		json_object_set_new(o, "kl_bits_per_byte", mm_inquiry_bits(q, tri));
 }
 
 /* ---- domains ---- */
@@ -97,6 +107,18 @@ static int rows_of(const struct mm_inquiry *q, const float **row, float **block,
 	return 0;
 }
 
+static int pairs_of(struct mm_inquiry *q, const struct mm_mat *m, const _Atomic bool *cancel, struct mm_tri *t)
+{
+	if (q->no_pairs)
+		return 0;
+	if (!q->feats)
+		return mm_dist_matrix_until(m, q->clip, cancel, t, &q->err);
+	if (mm_feats_load(q->feats, cancel, &q->err))
+		return -1;
+	struct mm_byte_rows r = mm_feats_rows(q->feats);
+	return mm_byte_matrix(q->feats->metric, &r, cancel, t, &q->err);
+}
+
 static void inquiry_run(void *ctx, const _Atomic bool *cancel)
 {
 	struct mm_inquiry *q = ctx;
@@ -106,7 +128,7 @@ static void inquiry_run(void *ctx, const _Atomic bool *cancel)
 	q->failed = true;
 	if (row && rows_of(q, row, &block, &q->err) == 0 && !*cancel) {
 		struct mm_mat m = { row, q->k, q->sel ? q->n_sel : q->n };
-		if (q->no_pairs || mm_dist_matrix_until(&m, q->clip, cancel, &t, &q->err) == 0) {
+		if (pairs_of(q, &m, cancel, &t) == 0) {
 			/* what a part that says nothing else has met */
 			mm_fail(&q->err, MM_ENOMEM, "out of memory");
 			q->failed = q->answer(q, &m, &t, &q->err) != 0;
@@ -117,6 +139,14 @@ static void inquiry_run(void *ctx, const _Atomic bool *cancel)
 	mm_free(row);
 }
 
+static double mean_distance(const struct mm_tri *t, size_t i)
+{
+	double sum = 0;
+	for (size_t j = 0; j < t->k; j++)
+		sum += mm_tri_get(t, i, j);
+	return t->k > 1 ? sum / (double)(t->k - 1) : 0;
+}
+
 int mm_inquiry_kin(const struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_kin *kin,
 	struct mm_err *err)
 {
@@ -125,7 +155,10 @@ int mm_inquiry_kin(const struct mm_inquiry *q, const struct mm_mat *m, const str
 	uint32_t *run = group ? mm_calloc(q->k, sizeof(*run), err) : NULL;
 	int64_t *step = run ? mm_calloc(q->k, sizeof(*step), err) : NULL;
 	for (size_t i = 0; step && i < q->k; i++) {
-		mm_row_moments(m->row[i], m->n, q->clip, &mean, &var[i]);
+		if (q->feats) /* what is usual between models stands for what is usual between texts */
+			var[i] = mean_distance(t, i);
+		else
+			mm_row_moments(m->row[i], m->n, q->clip, &mean, &var[i]);
 		group[i] = q->who[i].group;
 		run[i] = q->who[i].run;
 		step[i] = q->who[i].step;
@@ -193,13 +226,35 @@ static int count_ok(const struct mm_inquiry *q, struct mm_err *err)
 {
 	if (q->k == 0)
 		return mm_fail(err, MM_EINVAL, "no models on the map yet");
-	if (q->no_pairs || q->k <= MM_INQUIRY_MODELS_MAX)
+	/* Products make the pairs of two metrics (and of kl); the others cost a worker 0.2 ms a pair. */
+	bool slow = q->feats && q->feats->metric != MM_METRIC_FISHER && q->feats->metric != MM_METRIC_HELLINGER;
+	size_t most = slow ? MM_INQUIRY_SLOW_MAX : MM_INQUIRY_MODELS_MAX;
+	if (q->no_pairs || q->k <= most)
 		return 0;
-	return mm_fail(err, MM_EINVAL, "%zu models are too many for this (at most %d)", q->k, MM_INQUIRY_MODELS_MAX);
+	return mm_fail(err, MM_EINVAL, "%zu models are too many for this (at most %zu)", q->k, most);
+}
+
+static int pick_features(struct mm_daemon *d, struct mm_inquiry *q, uint64_t who, size_t domain, struct mm_err *err)
+{
+	enum mm_metric metric;
+	if (mm_metric_arg(q->args, &metric, err))
+		return -1;
+	if (metric == MM_METRIC_KL)
+		return 0;
+	if (!(q->feats = mm_calloc(1, sizeof(*q->feats), err)))
+		return -1;
+	q->feats->metric = metric;
+	return mm_feats_pick(q->feats, d, q->s, &q->k, who, domain, err);
 }
 
 struct mm_inquiry *mm_inquiry_new(
 	struct mm_daemon *d, const json_t *args, const struct mm_reply *reply, bool any_number, struct mm_err *err)
+{
+	return mm_inquiry_of(d, args, reply, any_number, 0, err);
+}
+
+struct mm_inquiry *mm_inquiry_of(struct mm_daemon *d, const json_t *args, const struct mm_reply *reply, bool any_number,
+	uint64_t who, struct mm_err *err)
 {
 	size_t k_fit, domain;
 	if (mm_domain_arg(d, args, &domain, err))
@@ -221,7 +276,8 @@ struct mm_inquiry *mm_inquiry_new(
 		q->mean_bytes = mm_domain_bytes(d, domain);
 	}
 	q->s = mm_map_snapshot(d, MM_SNAP_MEMBERS, &q->k, &k_fit, err);
-	if (q->s && count_ok(q, err) == 0 && (q->no_pairs || subjects(d, q, err) == 0))
+	if (q->s && pick_features(d, q, who, domain, err) == 0 && count_ok(q, err) == 0 &&
+		(q->no_pairs || subjects(d, q, err) == 0))
 		return q;
 	mm_inquiry_free(q);
 	return NULL;
@@ -230,7 +286,7 @@ struct mm_inquiry *mm_inquiry_new(
 int mm_inquiry_submit(struct mm_daemon *d, struct mm_inquiry *q, struct mm_reply *reply, struct mm_err *err)
 {
 	struct mm_work work = { inquiry_run, inquiry_done, q };
-	if (mm_worker_submit(d, &work, err)) {
+	if (q->soon ? mm_worker_submit_soon(d, &work, err) : mm_worker_submit(d, &work, err)) {
 		mm_inquiry_free(q);
 		return -1;
 	}

@@ -8,6 +8,7 @@
 
 #include "daemon/map_priv.h"
 
+#define MM_INQUIRY_SLOW_MAX   1500 /* by metrics that take every pair from its rows: some minutes */
 #define MM_INQUIRY_MODELS_MAX 5000 /* all pairs of more would take a worker minutes and gigabytes */
 
 struct mm_subject { /* one model, copied: the worker must not look into the registry */
@@ -17,10 +18,13 @@ struct mm_subject { /* one model, copied: the worker must not look into the regi
 	int64_t step;
 };
 
+struct mm_feats;
+
 struct mm_inquiry {
 	uint64_t token;
 	int (*answer)(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err);
 	int (*finish)(struct mm_daemon *d, struct mm_inquiry *q, struct mm_err *err); /* may be NULL */
+	bool soon;     /* short, and somebody waits: at normal priority */
 	bool no_pairs; /* `answer` gets no distances and no `who`, and any number of models may be there */
 	struct mm_snap *s;
 	struct mm_subject *who; /* [k]; NULL with no_pairs */
@@ -30,8 +34,9 @@ struct mm_inquiry {
 	const char *domain; /* NULL: all texts */
 	double clip, mean_bytes;
 	uint64_t epoch;
-	json_t *args; /* owned */
-	void *own;    /* the command's, with its end */
+	struct mm_feats *feats; /* metric.h; NULL: kl */
+	json_t *args;		/* owned */
+	void *own;		/* the command's, with its end */
 	void (*own_free)(void *own);
 	json_t *body;
 	struct mm_buf data; /* bulk, when bulk is set */
@@ -44,11 +49,16 @@ struct mm_inquiry {
  * then submits or frees. `any_number`: see no_pairs. */
 struct mm_inquiry *mm_inquiry_new(struct mm_daemon *d, const json_t *args, const struct mm_reply *reply,
 	bool any_number, struct mm_err *err) MM_MUST_CHECK;
+/* The same about one of them, `who` (0: nobody), which must have what args' "metric" needs. */
+struct mm_inquiry *mm_inquiry_of(struct mm_daemon *d, const json_t *args, const struct mm_reply *reply, bool any_number,
+	uint64_t who, struct mm_err *err) MM_MUST_CHECK;
 void mm_inquiry_free(struct mm_inquiry *q);
 /* Takes q. */
 int mm_inquiry_submit(
 	struct mm_daemon *d, struct mm_inquiry *q, struct mm_reply *reply, struct mm_err *err) MM_MUST_CHECK;
 json_t *mm_inquiry_bits(const struct mm_inquiry *q, double two_kl); /* KL in bits per byte */
+/* Adds what a value of the triangle says: kl_bits_per_byte, or distance and unit. */
+void mm_inquiry_put(const struct mm_inquiry *q, json_t *o, double tri);
 /* Families, as mm_kin_tree sees them: kin[k]. */
 int mm_inquiry_kin(const struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_kin *kin,
 	struct mm_err *err) MM_MUST_CHECK;

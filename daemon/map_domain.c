@@ -1,8 +1,10 @@
-/* map_domain.c: a map of the texts of one domain, made when it is asked for, on a worker (inquiry.c).
+/* map_domain.c: a map of the texts of one domain, or by a metric of next-byte distributions, made when it is asked for,
+ * on a worker (inquiry.c).
  *
  * Threshold and models are the current epoch's, all else is made from the domain's columns. The result is turned over
  * the epoch's own map, so that the two can be compared by eye; nothing of it is stored. */
 #include "daemon/inquiry.h"
+#include "daemon/metric.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -64,22 +66,52 @@ static int lay_out(struct mm_inquiry *q, const struct mm_tri *t, const double *c
 	return mm_map_layouts(&l, &never, err);
 }
 
-static int answer_map(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
+/* Axes and places of the texts' log-likelihoods; or, by a metric, the axes of its distances (classical scaling), and
+ * whom the fit leaves out goes where its distances to the others say. */
+static int axes(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_pca *p, double *coord,
+	struct mm_err *err)
 {
 	const struct domain_map *x = q->own;
 	struct mm_mat fit = { m->row, x->k_fit, m->n };
 	struct mm_tri head = { t->row, x->k_fit };
+	double *d = q->feats ? mm_calloc(x->k_fit, sizeof(*d), err) : NULL;
+	if (q->feats) /* no rows: their means and axes are not looked at */
+		fit.n = 1;
+	int rc = q->feats && !d ? -1 : mm_pca_fit(p, &fit, &head, q->clip, MM_MAP_DIMS, err);
+	if (rc == 0)
+		memcpy(coord, p->coord, x->k_fit * MM_MAP_DIMS * sizeof(*coord));
+	for (size_t i = x->k_fit; rc == 0 && i < q->k; i++) {
+		if (!q->feats) {
+			mm_pca_place(p, m->row[i], coord + i * MM_MAP_DIMS);
+			continue;
+		}
+		for (size_t j = 0; j < x->k_fit; j++)
+			d[j] = mm_tri_get(t, i, j);
+		mm_mds_place(d, coord, x->k_fit, MM_MAP_DIMS, coord + i * MM_MAP_DIMS);
+	}
+	mm_free(d);
+	return rc;
+}
+
+static void set_unit(const struct mm_inquiry *q)
+{
+	const char *was = json_string_value(json_object_get(q->body, "unit"));
+	if (!q->feats)
+		return;
+	json_object_set_new(q->body, "unit",
+		json_string(was && strcmp(was, "none") == 0 ? "none" : mm_metrics[q->feats->metric].root_unit));
+}
+
+static int answer_map(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
+{
+	const struct domain_map *x = q->own;
 	struct mm_pca p = { 0 };
 	double *coord = mm_calloc(q->k * MM_MAP_DIMS, sizeof(*coord), err);
 	double *alt = coord ? mm_calloc(q->k * 3, sizeof(*alt), err) : NULL;
 	json_t *info = json_object();
-	int rc = alt && info ? mm_pca_fit(&p, &fit, &head, q->clip, MM_MAP_DIMS, err) : -1;
-	if (rc == 0) {
-		memcpy(coord, p.coord, x->k_fit * MM_MAP_DIMS * sizeof(*coord));
-		for (size_t i = x->k_fit; i < q->k; i++)
-			mm_pca_place(&p, m->row[i], coord + i * MM_MAP_DIMS);
+	int rc = alt && info ? axes(q, m, t, &p, coord, err) : -1;
+	if (rc == 0)
 		rc = turn(q, coord, err) || lay_out(q, t, coord, alt, info, err) ? -1 : 0;
-	}
 	if (rc == 0) {
 		const double *c = x->method < 0 ? coord : alt;
 		size_t dims = x->method < 0 ? MM_MAP_DIMS : mm_layout_kinds[x->method].dims;
@@ -87,7 +119,9 @@ static int answer_map(struct mm_inquiry *q, const struct mm_mat *m, const struct
 			"models_fit", (json_int_t)x->k_fit, "texts", (json_int_t)m->n, "explained", share_json(&p),
 			"dims90", (json_int_t)p.dims90, "dims95", (json_int_t)p.dims95, "layouts", info, "points",
 			points_json(q, c, dims));
+		mm_metric_head(q->body, q->feats);
 		mm_map_set_method(q->body, x->method);
+		set_unit(q);
 		rc = q->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 	}
 	json_decref(info);

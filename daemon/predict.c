@@ -8,6 +8,7 @@
  * from the other folds' models alone; column means drop out of the regression, so nothing else could leak. The penalty
  *is chosen inside the training part in both. Runs on a worker (inquiry.c): scores and families are copied first. */
 #include "daemon/inquiry.h"
+#include "daemon/metric.h"
 #include "daemon/scores.h"
 
 #include <math.h>
@@ -30,6 +31,7 @@ struct predict {
 	uint64_t *family;     /* [k] */
 	bool *use;	      /* [k] has any score */
 	double clip_q;
+	size_t n_texts; /* what a squared distance is multiplied with; 0: the number of texts */
 	size_t folds;
 	uint64_t seed;
 };
@@ -102,7 +104,8 @@ static int folds_of(const struct predict *p, const struct mm_mat *m, const struc
 			if (way == 1 && p->clip_q > 0)
 				rc = free_tri(p, m, fold, h, &own, err);
 			if (rc == 0)
-				rc = mm_ridge_fold(own.k ? &own : t, m->n, p->score, p->n_bench, fold, h, out, err);
+				rc = mm_ridge_fold(own.k ? &own : t, p->n_texts ? p->n_texts : m->n, p->score,
+					p->n_bench, fold, h, out, err);
 			mm_tri_fini(&own);
 		}
 		if (rc == 0)
@@ -289,17 +292,32 @@ static json_t *of_benches(
 	return o;
 }
 
+/* The penalties are made for log-likelihoods of some thousand texts: other distances are brought to that size. */
+static size_t like_texts(const struct mm_tri *t)
+{
+	double sum = 0;
+	for (size_t i = 1; i < t->k; i++)
+		for (size_t j = 0; j < i; j++)
+			sum += mm_tri_get(t, i, j);
+	double mean = t->k > 1 ? 2 * sum / ((double)t->k * (double)(t->k - 1)) : 0;
+	return mean > 1e-9 ? (size_t)fmax(1e6 / mean, 1) : 1;
+}
+
 static int answer_predict(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
 {
-	const struct predict *p = q->own;
+	struct predict *p = q->own;
 	struct cv cv = { 0 };
 	struct fits f;
 	size_t learned = 0;
 	int rc = fits_new(&f, p->n_bench, p->k, err);
 	bool all = p->who == SIZE_MAX;
+	if (q->feats) { /* no threshold, so none that could leak */
+		p->n_texts = like_texts(t);
+		p->clip_q = 0;
+	}
 	if (rc == 0) /* besides the models with a score: nobody, one or all */
-		rc = mm_ridge_fit(t, m->n, p->score, p->n_bench, all ? (p->n_bench == 1 ? SIZE_MAX : p->k) : p->who,
-			f.out, f.sd, f.outside, f.r, err);
+		rc = mm_ridge_fit(t, p->n_texts ? p->n_texts : m->n, p->score, p->n_bench,
+			all ? (p->n_bench == 1 ? SIZE_MAX : p->k) : p->who, f.out, f.sd, f.outside, f.r, err);
 	for (size_t b = 0; rc == 0 && b < p->n_bench; b++)
 		learned += f.r[b].n > 1;
 	if (rc == 0 && !learned)
@@ -311,6 +329,7 @@ static int answer_predict(struct mm_inquiry *q, const struct mm_mat *m, const st
 		rc = cross_validate(p, m, t, &cv, err);
 	if (rc == 0) {
 		q->body = all ? of_benches(q, p, &f, &cv) : of_model(q, p, &f);
+		mm_metric_head(q->body, q->feats);
 		rc = q->body ? 0 : mm_fail(err, MM_ENOMEM, "out of memory");
 	}
 	mm_free(cv.fig);
@@ -380,7 +399,7 @@ int mm_cmd_predict(struct mm_daemon *d, const json_t *args, struct mm_reply *rep
 	struct wish w;
 	if (wish_of(d, args, &w, err))
 		return -1;
-	struct mm_inquiry *q = mm_inquiry_new(d, args, reply, false, err);
+	struct mm_inquiry *q = mm_inquiry_of(d, args, reply, false, w.model, err);
 	if (!q)
 		return -1;
 	struct predict *p = q->own = mm_calloc(1, sizeof(*p), err);

@@ -102,7 +102,7 @@ void mm_worker_stop(struct mm_daemon *d)
 	d->worker = NULL;
 }
 
-int mm_worker_submit(struct mm_daemon *d, const struct mm_work *work, struct mm_err *err)
+static int submit(struct mm_daemon *d, const struct mm_work *work, bool idle, struct mm_err *err)
 {
 	struct mm_worker *w = d->worker;
 	if (!w || w->cancel)
@@ -112,7 +112,7 @@ int mm_worker_submit(struct mm_daemon *d, const struct mm_work *work, struct mm_
 		return -1;
 	p->work = *work;
 	p->worker = w;
-	p->idle = d->cfg.score.priority == MM_PRIORITY_IDLE;
+	p->idle = idle;
 	/* Signals belong to the loop thread's signalfd: the new thread inherits a full mask. */
 	sigset_t all, old;
 	sigfillset(&all);
@@ -127,4 +127,14 @@ int mm_worker_submit(struct mm_daemon *d, const struct mm_work *work, struct mm_
 	p->next = w->live;
 	w->live = p;
 	return 0;
+}
+
+int mm_worker_submit(struct mm_daemon *d, const struct mm_work *work, struct mm_err *err)
+{
+	return submit(d, work, d->cfg.score.priority == MM_PRIORITY_IDLE, err);
+}
+
+int mm_worker_submit_soon(struct mm_daemon *d, const struct mm_work *work, struct mm_err *err)
+{
+	return submit(d, work, false, err);
 }

@@ -35,6 +35,11 @@
 		.name = "domain", .type = MM_ARG_STR, .min = 0, .max = 1024,                                           \
 		.help = "on the texts of this domain only"                                                             \
 	}
+#define METRIC                                                                                                         \
+	{                                                                                                              \
+		.name = "metric", .type = MM_ARG_STR, .choices = "kl|fisher|hellinger|jeffreys|js|wasserstein",        \
+		.help = "distance; default: kl, of the log-likelihoods; the others compare next-byte distributions"    \
+	}
 #define BENCH(r)                                                                                                       \
 	{                                                                                                              \
 		.name = "bench", .type = MM_ARG_STR, .required = r, .min = 1, .max = 63, .help = "benchmark"           \
@@ -68,12 +73,13 @@ const struct mm_cmd mm_cmds[] = {
 				.min = 1,
 				.max = 1e18,
 				.help = "weights of at most so many bytes" },
-			DOMAIN } },
+			DOMAIN, METRIC } },
 	{ "dist", MM_READ, false, "distance of two models",
-		{ NAME("a", "one model"), NAME("b", "the other model"), DOMAIN } },
-	{ "map", MM_READ, false, "places of all models in an epoch", { EPOCH, METHOD, DIM, DOMAIN } },
+		{ NAME("a", "one model"), NAME("b", "the other model"), DOMAIN, METRIC } },
+	{ "map", MM_READ, false, "places of all models in an epoch", { EPOCH, METHOD, DIM, DOMAIN, METRIC } },
 	{ "epochs", MM_READ, false, "the map epochs there are", { { 0 } } },
-	{ "tree", MM_READ, false, "likely parents of all models: children, checkpoints, merges, copies", { DOMAIN } },
+	{ "tree", MM_READ, false, "likely parents of all models: children, checkpoints, merges, copies",
+		{ DOMAIN, METRIC } },
 	{ "cluster", MM_READ, false, "hierarchical clusters of all models",
 		{ { .name = "linkage",
 			  .type = MM_ARG_STR,
@@ -84,8 +90,19 @@ const struct mm_cmd mm_cmds[] = {
 				.min = 1,
 				.max = 5000,
 				.help = "how many; default: those with the best silhouette" },
-			DOMAIN } },
-	{ "trajectory", MM_READ, false, "the way of a training run, checkpoint by checkpoint", { NAME("run", "run") } },
+			DOMAIN, METRIC } },
+	{ "trajectory", MM_READ, false, "the way of a training run, checkpoint by checkpoint",
+		{ NAME("run", "run"), METRIC } },
+	{ "metrics_compare", MM_READ, false, "how far the metrics agree, and the pairs that two see most differently",
+		{ METRIC, { .name = "k",
+				  .type = MM_ARG_INT,
+				  .min = 1,
+				  .max = 10000,
+				  .help = "how many pairs; default 10" } } },
+	{ "fisher", MM_READ, false, "spectrum of the Fisher metric in the directions of the other models",
+		{ NAME("name", "model"), DOMAIN } },
+	{ "merge_check", MM_READ, false, "does a merge lie on the line between two models?",
+		{ NAME("a", "one parent"), NAME("b", "the other parent"), NAME("merged", "the merge"), METRIC } },
 	{ "scores", MM_READ, false, "benchmarks with known scores, or the scores of one model",
 		{ { .name = "name", .type = MM_ARG_STR, .min = 1, .max = 4096, .help = "model" } } },
 	{ "predict", MM_READ, false, "benchmark scores predicted from the map, and how well that goes",
@@ -95,8 +112,8 @@ const struct mm_cmd mm_cmds[] = {
 				.min = 2,
 				.max = 100,
 				.help = "of the cross-validation; default 5" },
-			{ .name = "seed", .type = MM_ARG_INT, .min = 0, .max = 9e15, .help = "of the folds" },
-			DOMAIN } },
+			{ .name = "seed", .type = MM_ARG_INT, .min = 0, .max = 9e15, .help = "of the folds" }, DOMAIN,
+			METRIC } },
 	{ "texts_select", MM_READ, true, "a part of the text set that keeps the distances, as JSONL",
 		{ { .name = "n", .type = MM_ARG_INT, .required = true, .min = 1, .max = 1e9, .help = "how many texts" },
 			{ .name = "by",
