@@ -17,6 +17,8 @@ export const byId = <T extends Element = HTMLElement>(id: string): T => document
 export const fixed = (x: number | null | undefined): string => (x == null ? "" : x === 0 ? "0" : Math.abs(x) < 1e-4 ? x.toExponential(1) : x.toPrecision(4));
 export const row = (k: string, v: Child): HTMLElement => el("tr", {}, el("th", { scope: "row" }, k), el("td", {}, v));
 export const when = (t: number | null | undefined): string => (t ? new Date(t * 1000).toISOString().slice(0, 16).replace("T", " ") : "");
+/** A row of titles; those that begin with > stand over numbers. */
+export const head = (...titles: string[]): HTMLElement => el("tr", {}, ...titles.map((t) => el("th", t.startsWith(">") ? { scope: "col", class: "n" } : { scope: "col" }, t.replace(/^>/, ""))));
 export function button(text: string, go: () => void, attrs: Record<string, string> = {}): HTMLElement {
 	const b = el("button", { type: "button", ...attrs }, text);
 	b.onclick = go;

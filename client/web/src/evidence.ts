@@ -1,7 +1,7 @@
 // Alerts with what they rest on: the histogram of a leak as `modelmap alert show --svg` draws it, tests and domains as tables, lists of
 // numbers as bars, the rest as rows.
 import type { Alert } from "./api";
-import { el, fixed, row, svg, when, type Child } from "./dom";
+import { el, fixed, head, row, svg, when, type Child } from "./dom";
 
 export interface Histogram {
 	from: number;
@@ -40,7 +40,7 @@ function bars(values: number[]): SVGElement {
 function tabled(rows: Row[]): HTMLElement {
 	const known = Object.keys(rows[0]!).filter((k) => rows.every((r) => r[k] === null || typeof r[k] !== "object")), t = el("table", { class: "grid" });
 	const columns = known.length > 4 ? ["name", "statistic", "p", "effect"].filter((k) => known.includes(k)).concat(known.filter((k) => !["name", "statistic", "p", "effect", "null"].includes(k))).slice(0, 4) : known;
-	t.append(el("tr", {}, ...columns.map((k) => el("th", { scope: "col" }, k.replaceAll("_", " ")))));
+	t.append(head(...columns.map((k) => (typeof rows[0]![k] === "number" ? ">" : "") + k.replaceAll("_", " "))));
 	for (const r of rows.slice(0, 40)) t.append(el("tr", typeof r["null"] === "string" ? { title: `null hypothesis: ${r["null"]}` } : {}, ...columns.map((k) => el("td", typeof r[k] === "number" ? { class: "n" } : {}, typeof r[k] === "string" ? r[k].replaceAll("_", " ") : one(r[k])))));
 	return t;
 }

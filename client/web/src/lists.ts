@@ -15,7 +15,7 @@ export function drawList(go: Goes): void {
 	const { shown, view, known } = at;
 	list.replaceChildren(...shown.slice(0, LIST_MAX).map((n, i) => {
 		const li = el("li", { role: "option", id: `o${i}`, "aria-selected": String(n === view.sel) }, n), bad = known.alerts.get(n);
-		if (bad) li.append(el("span", { class: "sign", title: bad.map((a) => a.kind).join(", ") }, sign(bad[0]!.severity)));
+		if (bad) li.append(el("span", { class: `sign ${bad[0]!.severity}`, title: bad.map((a) => a.kind).join(", ") }, sign(bad[0]!.severity)));
 		else if (at.models.get(n)?.state !== "scored") li.append(el("small", {}, ` ${at.models.get(n)?.state}`));
 		li.onclick = () => go.model(n);
 		return li;

@@ -8,7 +8,7 @@ const LEGEND_MAX = 14;
 export const colourBy = ["family", "run", "cluster", "alert", "state", "dtype", "params", "bits_per_byte", "score", "date", "step"] as const;
 export const sizeBy = ["same", "params", "bits_per_byte", "score", "date", "step", "alert", "family", "run", "cluster"] as const;
 const numeric: readonly string[] = ["params", "bits_per_byte", "score", "date", "step"];
-const titles: Record<string, string> = { params: "parameters", bits_per_byte: "bits per byte", dtype: "element type", same: "all the same" };
+const titles: Record<string, string> = { params: "parameters", bits_per_byte: "bits per byte", dtype: "element type", same: "the same" };
 export const titleOf = (by: string): string => titles[by] ?? by;
 
 /** What is known besides the models' own fields. */

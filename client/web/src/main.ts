@@ -79,7 +79,7 @@ function draw(): void {
 
 function caption(n: number): void {
 	const { map, models, shown } = at;
-	byId("count").textContent = `${shown.length === models.size ? "" : `${shown.length} of `}${models.size} model${models.size === 1 ? "" : "s"}, ${n} on the map, epoch ${map.epoch}`;
+	byId("count").textContent = `${shown.length === models.size ? "" : `${shown.length} of `}${models.size} model${models.size === 1 ? "" : "s"}, ${n} on the map${map.epoch ? `, epoch ${map.epoch}` : ""}`;
 	byId("unit").textContent = captionText();
 	const head = el("div", { class: "by" }, titleOf(at.view.c) + (at.view.c === "score" && at.bench ? `: ${at.bench}, measured or else predicted` : ""));
 	byId("legend").replaceChildren(head, ...at.marks.legend.map((e) => {
@@ -89,7 +89,7 @@ function caption(n: number): void {
 	}), at.marks.more ? el("div", { class: "soft" }, `and ${at.marks.more} more`) : "");
 	const hint = byId("hint");
 	hint.hidden = n > 0;
-	hint.textContent = !models.size ? "Nothing here yet. Copy a model into a watched directory and it will appear." : shown.length ? "No model that passes the filter is on the map." : "No model passes the filter.";
+	hint.textContent = at.why ? at.why : !models.size ? "Nothing here yet. Copy a model into a watched directory and it will appear." : shown.length ? "No model that passes the filter is on the map." : "No model passes the filter.";
 }
 
 function captionText(): string {

@@ -1,6 +1,6 @@
 // What is known of one model, of two, of a run, of a group.
 import { ask, type Alert, type Dist, type Distance, type Kin, type Model, type Neighbour, type Trajectory } from "./api";
-import { button, el, fixed, row, svg, when, type Child } from "./dom";
+import { button, el, fixed, head, row, svg, when, type Child } from "./dom";
 import { alertBox } from "./evidence";
 import { count, day } from "./look";
 
@@ -65,7 +65,7 @@ function lineage(k: Kin, tree: Map<string, Kin>, doors: Doors): Child {
 async function scoresOf(m: Model): Promise<Child> {
 	if (!(await ask<{ benchmarks: unknown[] }>("scores")).benchmarks.length) return null;
 	const r = await ask<{ predictions: { bench: string; prediction: number | null; interval?: [number, number]; score?: number }[] }>("predict", { name: m.name });
-	const t = el("table", { class: "grid" }, el("tr", {}, ...["benchmark", "measured", "predicted, 95 %"].map((x) => el("th", { scope: "col" }, x))));
+	const t = el("table", { class: "grid" }, head("benchmark", ">measured", ">predicted, 95 %"));
 	for (const p of r.predictions)
 		t.append(el("tr", {}, el("td", {}, p.bench), el("td", { class: "n" }, p.score == null ? "-" : fixed(p.score)), el("td", { class: "n" }, p.prediction == null ? "-" : fixed(p.prediction), p.interval ? el("small", { class: "ci" }, p.interval.map(fixed).join(" to ")) : "")));
 	return t;
@@ -143,7 +143,7 @@ export function showRun(panel: HTMLElement, name: string, run: Model[], doors: D
 	panel.replaceChildren(el("h1", { id: "run", tabindex: "-1" }, `Run ${name}`), el("p", {}, `${run.length} checkpoint${run.length === 1 ? "" : "s"}; the line on the map is their way.`));
 	const picture = curve(run);
 	if (picture) panel.append(picture);
-	const t = el("table", { class: "grid legs" }, el("tr", {}, ...["step", "checkpoint", "bits per byte", "KL from the one before"].map((x) => el("th", { scope: "col" }, x)))), from = new Map<string, HTMLElement>();
+	const t = el("table", { class: "grid legs" }, head(">step", "checkpoint", ">bits per byte", ">KL to the last")), from = new Map<string, HTMLElement>();
 	for (const m of run) {
 		const kl = el("td", { class: "n" });
 		from.set(m.name, kl);

@@ -1,5 +1,5 @@
 // What the page knows, and the questions that fill it.
-import { ask, choices, stored, type Alert, type Job, type Kin, type MapReply, type Model, type Point } from "./api";
+import { ask, choices, Denied, stored, type Alert, type Job, type Kin, type MapReply, type Model, type Point } from "./api";
 import type { Known, Look } from "./look";
 import { readView } from "./view";
 
@@ -12,6 +12,7 @@ export const at = {
 	known: { alerts: new Map(), scores: new Map(), clusters: new Map() } as Known,
 	benches: [] as string[],
 	bench: "",
+	why: "", // there is no map
 	shown: [] as string[], // names that pass the filter, in the order of the list
 	marks: { of: () => ({ label: "", colour: "#888888", shape: 0 }), legend: [], more: 0 } as Look,
 	neighbours: [] as string[],
@@ -25,7 +26,15 @@ let clustered = "";
 const lens = (): { domain: string; metric: string } => ({ domain: at.view.t, metric: at.view.k });
 
 export async function readMap(): Promise<void> {
-	const v = at.view, m = await ask<MapReply>("map", { method: v.m, epoch: v.e, ...lens(), dim: v.m !== "pca" && v.d === 3 ? 3 : undefined });
+	const v = at.view;
+	let m: MapReply = { epoch: 0, points: [] };
+	at.why = "";
+	try {
+		m = await ask<MapReply>("map", { method: v.m, epoch: v.e, ...lens(), dim: v.m !== "pca" && v.d === 3 ? 3 : undefined });
+	} catch (e) {
+		if (e instanceof Denied) throw e;
+		at.why = (e as Error).message; // everything else is there all the same
+	}
 	at.map = m;
 	at.points = new Map(m.points.map((p) => [p.name, p]));
 	tree = undefined;

@@ -179,7 +179,26 @@ await until(page, (p) => window.modelmap.point(p.name)?.x === p.x, map.points[0]
 const metrics = (await api("commands")).commands.find((c) => c.name === "map").args.find((a) => a.name === "metric")?.choices.split("|") ?? [];
 assert.equal(await page.locator("#metric").isVisible(), metrics.length > 1);
 if (metrics.length) assert.equal(await page.locator("#metric option").count(), metrics.length);
-step(`clusters, scores, domains, ${metrics.length} metrics`);
+const other_metric = metrics.find((m) => m !== metrics[0]), by = other_metric && (await fetch(`${url}api/v1/map?metric=${other_metric}`));
+if (by) {
+	const said = await by.json();
+	await page.locator("#list li", { hasText: /^qwen2-a-shakespeare$/ }).click();
+	await page.selectOption("#metric", other_metric);
+	if (by.ok) {
+		await until(page, (p) => window.modelmap.point(p.name)?.x === p.x, said.points[0]);
+		const kin = (await api(`near?k=8&name=${one}&metric=${other_metric}`)).neighbours;
+		await until(page, (t) => document.querySelector("#panel table.near .kl")?.textContent === t, fixed(kin[0].distance));
+		assert.deepEqual(await page.locator("#panel table.near .kl").allTextContents(), kin.map((n) => fixed(n.distance)));
+		await page.screenshot({ path: shots + "/metric.png" });
+	} else {
+		await until(page, (t) => document.getElementById("hint").textContent === t, said.error.text);
+		assert.equal((await shown(page)).length, models.length);
+		trouble.length = 0; // the browser reports what was refused
+	}
+	await page.selectOption("#metric", "");
+	await until(page, (p) => window.modelmap.point(p.name)?.x === p.x, map.points[0]);
+}
+step(`clusters, scores, domains, ${metrics.length} metrics${by ? `, of ${other_metric}: ${by.ok ? "the same figures" : "why there is no map"}` : ""}`);
 
 // ---- layouts, three dimensions, a link that shows the same ----
 await page.selectOption("#size", "same");
@@ -250,6 +269,8 @@ const phone = await open("", { viewport: { width: 390, height: 800 }, colorSchem
 assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
 await phone.tap("#view");
 assert.ok(await phone.locator("#method").isVisible());
+assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+await phone.screenshot({ path: shots + "/narrow-tools.png" });
 await phone.tap("#view");
 const [x, y] = await place(phone, one), pb = await box(phone);
 await phone.touchscreen.tap(pb.x + x, pb.y + y);
