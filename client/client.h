@@ -186,13 +186,15 @@ int mm_run_refit(struct mm_cli *c, struct mm_err *err);
 int mm_run_epochs(struct mm_cli *c, struct mm_err *err);
 int mm_run_backup(struct mm_cli *c, struct mm_err *err);
 int mm_run_export(struct mm_cli *c, struct mm_err *err);
+int mm_run_import(struct mm_cli *c, struct mm_err *err);
+int mm_run_forget(struct mm_cli *c, struct mm_err *err);
 int mm_run_texts(struct mm_cli *c, struct mm_err *err);
 int mm_texts_select(struct mm_cli *c, struct mm_err *err); /* cmd_select.c: of mm_run_texts */
-int mm_run_place(struct mm_cli *c, struct mm_err *err);
-int mm_run_keygen(struct mm_cli *c, struct mm_err *err);
 int mm_run_metrics(struct mm_cli *c, struct mm_err *err);
 int mm_run_fisher(struct mm_cli *c, struct mm_err *err);
 int mm_run_merge_check(struct mm_cli *c, struct mm_err *err);
+int mm_run_place(struct mm_cli *c, struct mm_err *err);
+int mm_run_keygen(struct mm_cli *c, struct mm_err *err);
 int mm_run_call(struct mm_cli *c, struct mm_err *err);
 
 /* ---- part.c: a file that is there when it is whole ---- */
@@ -220,8 +222,6 @@ struct mm_child_call {
 int mm_child_ask(const struct mm_child_call *c, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
 void mm_child_program(const char *name, char *out, size_t cap); /* one of ours: beside us, else by $PATH */
 
-/* ---- map_html.c: the page for a browser with its answers inside, to --html ---- */
-int mm_map_html(struct mm_cli *c, struct mm_err *err) MM_MUST_CHECK;
 /* ---- metric_view.c: distances by other metrics than kl ---- */
 
 void mm_metric_arg(const struct mm_cli *c, json_t *args); /* --metric */
@@ -232,6 +232,9 @@ void mm_metric_note(const struct mm_cli *c, const json_t *answer); /* who was le
 int mm_metric_print_near(struct mm_cli *c, const json_t *b, struct mm_err *err) MM_MUST_CHECK;
 int mm_metric_print_way(struct mm_cli *c, const json_t *b, struct mm_err *err) MM_MUST_CHECK;
 int mm_metric_print_dist(struct mm_cli *c, const json_t *b, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- map_html.c: the page for a browser with its answers inside, to --html ---- */
+int mm_map_html(struct mm_cli *c, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- map_view.c: map, models and alerts joined for the eye ---- */
 

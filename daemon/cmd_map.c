@@ -195,6 +195,7 @@ int mm_cmd_epochs(struct mm_daemon *d, const json_t *args, struct mm_reply *repl
 int mm_cmd_refit(struct mm_daemon *d, const json_t *args, struct mm_reply *reply, struct mm_err *err)
 {
 	(void)args, (void)err;
+	mm_map_hold(d, 0);
 	reply->deferred = true;
 	mm_map_refit(d, reply->token);
 	return 0;

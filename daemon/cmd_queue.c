@@ -31,6 +31,8 @@ static int done(struct mm_daemon *d, struct mm_model_entry *e, struct mm_reply *
 
 static int there(const struct mm_model_entry *e, struct mm_err *err)
 {
+	if (mm_reg_imported(e))
+		return mm_fail(err, MM_ECONFLICT, "%s was imported: there are no files to score", e->rec.name);
 	return e->rec.gone ? mm_fail(err, MM_ECONFLICT, "the files of %s are gone", e->rec.name) : 0;
 }
 

@@ -45,6 +45,8 @@ static const struct {
 	{ "refit", mm_cmd_refit },
 	{ "scores_import", mm_cmd_scores_import },
 	{ "scores_drop", mm_cmd_scores_drop },
+	{ "import", mm_cmd_import },
+	{ "forget", mm_cmd_forget },
 	{ "backup", mm_cmd_backup },
 };
 

@@ -307,6 +307,7 @@ struct mm_reg {
 	struct mm_index path, name, quick, full;
 	unsigned n_bad; /* damaged records seen at the start */
 	uint64_t n_dropped;
+	struct mm_import *import; /* cmd_import.c: rows that a client is sending; NULL: none */
 };
 /* rec.path, name, quick, full of a stored entry are changed through these, which keep the indices. */
 int mm_reg_set_path(struct mm_daemon *d, struct mm_model_entry *e, const char *name, const char *path,
@@ -326,6 +327,11 @@ char *mm_reg_make_name(struct mm_daemon *d, const char *root, const char *path, 
 int mm_reg_run_step(const char *root, const char *path, char **run, int64_t *step, struct mm_err *err) MM_MUST_CHECK;
 /* Removes a record that was never scored, from memory and store. */
 int mm_reg_drop(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err) MM_MUST_CHECK;
+/* For who stores several new entries at once: room for n more, then each put in by its new id (which cannot fail then);
+ * one that was indexed but not stored is taken back. */
+int mm_reg_room(struct mm_daemon *d, size_t n, struct mm_err *err) MM_MUST_CHECK;
+int mm_reg_insert(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err) MM_MUST_CHECK;
+void mm_reg_discard(struct mm_daemon *d, struct mm_model_entry *e);
 /* Turns e into history: name and path get "@" and the time, gone; its path is free for a new record. */
 int mm_reg_retire(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err) MM_MUST_CHECK;
 /* Sets a string field: *field becomes a copy of s (NULL is fine). */
@@ -350,6 +356,9 @@ int mm_reg_commit(struct mm_daemon *d, const struct mm_commit *c, struct mm_err 
 bool mm_reg_is_scored(const struct mm_model_entry *e);
 /* The state of a scored model that is neither queued nor running: placed, or failed when not finite. */
 void mm_reg_restore(struct mm_model_entry *e);
+/* cmd_import.c: the vector came from a client, there are no files. */
+bool mm_reg_imported(const struct mm_model_entry *e);
+void mm_import_free(struct mm_import *im);
 bool mm_reg_history(const struct mm_model_entry *e); /* an older content of a name: "name@time" */
 
 /* ---- queue.c (queue_json.c) ---- */

@@ -209,6 +209,8 @@ int mm_cmd_export(struct mm_daemon *, const json_t *, struct mm_reply *,
 int mm_cmd_scores(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_scores_import(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_scores_drop(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
+int mm_cmd_import(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
+int mm_cmd_forget(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);
 int mm_cmd_predict(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *);	 /* deferred (worker) */
 int mm_cmd_texts_select(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred, bulk */
 int mm_cmd_metrics_compare(struct mm_daemon *, const json_t *, struct mm_reply *, struct mm_err *); /* deferred */
@@ -239,10 +241,10 @@ struct mm_work {
 	void *ctx;
 };
 int mm_worker_submit(struct mm_daemon *d, const struct mm_work *w, struct mm_err *err) MM_MUST_CHECK;
-
-/* ---- service.c: readiness, status line, watchdog, signals ---- */
 /* The same at normal priority: for what takes milliseconds, and somebody waits. */
 int mm_worker_submit_soon(struct mm_daemon *d, const struct mm_work *w, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- service.c: readiness, status line, watchdog, signals ---- */
 int mm_service_start(struct mm_daemon *d, struct mm_err *err) MM_MUST_CHECK;
 void mm_service_stop(struct mm_daemon *d);
 void mm_service_ready(struct mm_daemon *d); /* READY=1, once */

@@ -205,11 +205,17 @@ void mm_map_scored(struct mm_daemon *d, struct mm_model_entry *e)
 		mm_map_refit(d, 0);
 }
 
+void mm_map_hold(struct mm_daemon *d, double seconds)
+{
+	if (d->map)
+		d->map->held_until = seconds > 0 ? mm_monotonic() + seconds : 0;
+}
+
 bool mm_map_refit_due(const struct mm_daemon *d)
 {
 	const struct mm_chart *m = d->map;
 	size_t live = 0, fit = 0;
-	if (m->refit_running)
+	if (m->refit_running || mm_monotonic() < m->held_until)
 		return false;
 	for (size_t i = 0; i < m->n; i++) {
 		bool is = mm_map_live(d, m->member[i]) && !mm_alerts_anomaly_open(d, m->member[i]->e->rec.id);

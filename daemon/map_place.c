@@ -138,7 +138,8 @@ void mm_map_isolation(struct mm_daemon *d, const struct mm_place *fresh)
 	struct mm_isolate_rule rule = mm_isolate_default;
 	struct mm_place **live = mm_calloc(m->n, sizeof(*live), &err);
 	size_t k = 0;
-	if (!live || m->refit_running) { /* the refit asks again when it is done */
+	/* A refit asks again when it is done, and an import ends with one. */
+	if (!live || m->refit_running || mm_monotonic() < m->held_until) {
 		mm_free(live);
 		return;
 	}

@@ -79,6 +79,7 @@ struct mm_chart {
 	struct mm_epoch epoch;
 	json_t *epochs;			/* descriptions of all epochs, oldest first */
 	bool refit_running;		/* on the worker */
+	double held_until;		/* monotonic: growth makes no epoch before (an import goes on) */
 	bool refit_again;		/* asked for while one was running */
 	bool place_running;		/* one placement is on the worker */
 	struct mm_waiter *waiters;	/* of the running refit */
@@ -115,6 +116,8 @@ enum mm_snap_order {
 struct mm_snap *mm_map_snapshot(
 	struct mm_daemon *d, enum mm_snap_order order, size_t *k, size_t *k_fit, struct mm_err *err) MM_MUST_CHECK;
 
+/* Growth makes no epoch for so many seconds; 0: it may again. */
+void mm_map_hold(struct mm_daemon *d, double seconds);
 /* Has the map grown enough for a new epoch? */
 bool mm_map_refit_due(const struct mm_daemon *d);
 

@@ -366,7 +366,8 @@ void mm_ready_scanned(struct mm_daemon *d, const char *root)
 		bool watched = false;
 		for (size_t k = 0; k < d->cfg.watch.n_dirs; k++)
 			watched |= below(d->cfg.watch.dirs[k], e->rec.path);
-		if (!e->rec.gone && (!watched || below(root, e->rec.path)) && !mm_ready_present(e))
+		if (!e->rec.gone && !mm_reg_imported(e) && (!watched || below(root, e->rec.path)) &&
+			!mm_ready_present(e))
 			mm_decide_gone(d, e);
 	}
 }

@@ -234,6 +234,22 @@ struct mm_model_entry *mm_reg_add(struct mm_daemon *d, const char *name, const c
 	return e;
 }
 
+int mm_reg_room(struct mm_daemon *d, size_t n, struct mm_err *err)
+{
+	return mm_grow(&d->reg->e, &d->reg->cap, d->reg->n + n, sizeof *d->reg->e, err);
+}
+
+int mm_reg_insert(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err)
+{
+	return insert_entry(d->reg, e, err);
+}
+
+void mm_reg_discard(struct mm_daemon *d, struct mm_model_entry *e)
+{
+	unindex(d, e);
+	entry_free(e);
+}
+
 int mm_reg_drop(struct mm_daemon *d, struct mm_model_entry *e, struct mm_err *err)
 {
 	struct mm_reg *r = d->reg;
@@ -437,6 +453,7 @@ void mm_reg_stop(struct mm_daemon *d)
 	for (size_t i = 0; i < r->n; i++)
 		entry_free(r->e[i]);
 	mm_free(r->e);
+	mm_import_free(r->import);
 	mm_index_fini(&r->path);
 	mm_index_fini(&r->name);
 	mm_index_fini(&r->quick);

@@ -74,8 +74,8 @@ static void set_full(const struct mm_daemon *d, json_t *o, const struct mm_model
 	set_hash(o, "quick_fingerprint", r->quick);
 	set_str(o, "note_model", noted ? noted->rec.name : NULL);
 	set_u64(o, "attempts", r->attempts, true);
-	set(o, "seconds", r->scored_at ? json_real(r->seconds) : NULL);
-	set(o, "tokens_per_s", r->scored_at ? json_real(r->tokens_per_s) : NULL);
+	set(o, "seconds", r->scored_at && !mm_reg_imported(e) ? json_real(r->seconds) : NULL);
+	set(o, "tokens_per_s", r->scored_at && !mm_reg_imported(e) ? json_real(r->tokens_per_s) : NULL);
 	set(o, "gemm_share", r->scored_at && r->gemm_share > 0 ? json_real(r->gemm_share) : NULL);
 	set(o, "no_features", mm_features_why(d, e));
 	/* Copies of this content. */
@@ -115,6 +115,8 @@ json_t *mm_reg_json(const struct mm_daemon *d, const struct mm_model_entry *e, b
 	set_str(o, "note", r->note);
 	set_str(o, "features", mm_features_name(d, e));
 	set(o, "on_map", json_boolean(mm_reg_on_map(e)));
+	if (mm_reg_imported(e))
+		set(o, "imported", json_true());
 	set(o, "not_finite", json_boolean(e->not_finite));
 	set_u64(o, "n_tokens", r->n_tokens, r->n_tokens != 0);
 	set_u64(o, "n_cut", r->n_cut, r->scored_at != 0);

@@ -143,6 +143,12 @@ void mm_buf_printf(struct mm_buf *b, const char *fmt, ...) MM_PRINTF(2, 3);
 int mm_buf_check(const struct mm_buf *b, struct mm_err *err) MM_MUST_CHECK; /* -1 and MM_ENOMEM when failed */
 void mm_buf_fini(struct mm_buf *b);
 
+/* ---- base64.c ---- */
+
+void mm_base64_put(struct mm_buf *b, const void *data, size_t n);
+/* Appends the bytes; refuses everything but the one text that mm_base64_put makes of them. */
+int mm_base64_parse(struct mm_buf *b, const char *s, size_t len, struct mm_err *err) MM_MUST_CHECK;
+
 /* ---- utf8.c ---- */
 
 /* Decodes one code point of s[0..n): bytes used (1-4), *cp set; 0 when malformed (overlong, surrogate, > 10FFFF, cut).

@@ -118,3 +118,129 @@ else
 fi
 PATH=/nonexistent mm map --png "$work/none.png" >/dev/null 2>"$work/err"
 [ $? = 1 ] && grep -q librsvg2-bin "$work/err" && [ ! -e "$work/none.png" ] || fail "without rsvg-convert"
+
+# ---- imports: a matrix of others begins a map; a daemon with the same texts, killed in the middle ----
+e2e_stop
+mkdir "$work/none"
+cat >"$work/make.py" <<'EOF'
+import json, random, struct, sys
+out, k, n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def npy(name, shape, values, descr="<f4", order="False", cut=0, header=None):
+    h = header or "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }" % (descr, order, shape)
+    h += " " * (-(len(h) + 11) % 64) + "\n"
+    data = struct.pack("<%d%s" % (len(values), "d" if "f8" in descr else "f"), *values)
+    open(out + "/" + name + ".npy", "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(h)) + h.encode() + data[: len(data) - cut])
+r = random.Random(5)
+rows = [-300 - 30 * (i % 4) * ((j * 7 + i % 4) % 3) - 5 * r.random() for i in range(k) for j in range(n)]
+names = ["org%d/model-%d" % (i % 4, i) for i in range(k)]
+names[1] = "evil\x1b[31m\t<b>&\"'\u202e"
+npy("all", (k, n), rows)
+npy("double", (k, n), rows, "<f8")
+npy("other", (k, n), [v - 1 for v in rows])
+for bad, kw in {"short": dict(cut=1), "fortran": dict(order="True"), "half": dict(descr="<f2")}.items():
+    npy("bad-" + bad, (k, n), rows, **kw)
+npy("bad-flat", (k * n,), rows)
+npy("bad-cube", (k, n, 1), rows)
+npy("bad-columns", (k * 2, n // 2), rows)
+npy("bad-rows", (k - 1, n), rows)
+npy("bad-empty", (0, n), [])
+npy("bad-nan", (k, n), rows[:-1] + [float("nan")])
+npy("bad-inf", (k, n), rows[:-1] + [float("-inf")])
+npy("bad-above", (k, n), rows[:-1] + [1.0])
+npy("bad-overflow", (k, n), rows, header="{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, ), }")
+npy("bad-minus", (k, n), rows, header="{'descr': '<f4', 'fortran_order': False, 'shape': (-1, %d), }" % n)
+open(out + "/bad-magic.npy", "wb").write(b"PK\x03\x04" + b"\0" * 5000)
+open(out + "/bad-nothing.npy", "wb").write(b"")
+put = lambda name, text: open(out + "/" + name, "wb").write(text if isinstance(text, bytes) else text.encode())
+put("names.txt", "\n".join(names) + "\n")
+put("few.txt", "\n".join(names[:-1]) + "\n")
+put("twice.txt", "\n".join(names[:-1] + names[:1]) + "\n")
+put("blank.txt", "\n".join([""] + names[1:]) + "\n")
+put("bytes.txt", b"\xff\xfe\n" * k)
+put("texts2.jsonl", "".join(json.dumps({"text": "another text %d" % i}) + "\n" for i in range(n)))
+EOF
+python3 "$work/make.py" "$work" 300 12 || exit 1
+sed -i -e "s|dirs: \[$models\]|dirs: [$work/none]|" -e "s|state_dir: .*|state_dir: $work/state2|" "$work/c.yaml"
+echo 'map: { layouts: none }' >>"$work/c.yaml"
+e2e_start
+imp() { mm --json import --vectors "$work/$1.npy" --names "$work/${2:-names}.txt" --texts "${3:-$work/texts.jsonl}" "${@:4}"; }
+refused() { # PART ARGS...
+	imp "${@:2}" >"$work/out" 2>"$work/err"
+	[ $? = 1 ] && grep -q "$1" "$work/err" && [ "$(wc -l <"$work/err")" = 1 ] || fail "import of ${*:2}: $(cat "$work/err")"
+}
+for f in "$work"/bad-*.npy; do
+	f=${f##*/}
+	refused . "${f%.npy}"
+done
+refused 'names' all few
+refused 'two models' all twice
+refused '1 to 1024 bytes' all blank
+refused 'UTF-8' all bytes
+refused 'another text set' all names "$work/texts2.jsonl"
+hash=$(mm --json status | python3 -c 'import json,sys; print(json.load(sys.stdin)["texts"]["hash"])')
+piece() { mm call import import=1 texts="$hash" name=x "$@" >"$work/out" 2>"$work/err" && fail "taken: import $*"; }
+piece offset=0 data='"AAA"'
+piece offset=0 data='"AAAA"'
+piece offset=4 data='"AAAA"' more=true
+piece offset=0 data="\"$(head -c 48 /dev/zero | tr '\0' '\377' | base64 -w0)\""
+mm call import import=1 texts=00 name=x offset=0 data='""' more=true 2>"$work/err" && fail "an import for other texts"
+grep -q 'another text set' "$work/err" || fail "does not say that the texts differ"
+q "d['models']==0" status || fail "something was imported that should not"
+
+# kill -9 in the middle; then again: nothing lost, nothing twice
+imp all >"$work/out" 2>/dev/null &
+client=$!
+until_true 30 "some are imported" grep -q '64 models imported' "$work/log"
+e2e_kill
+wait "$client"
+e2e_start
+q "d['models']>=64 and d['scored']==d['models']" status || fail "imported models are gone after kill -9"
+had=$(mm --json status | python3 -c 'import json,sys; print(json.load(sys.stdin)["models"])')
+imp all >"$work/out" || fail "import after kill -9"
+python3 "$tool" q "d['models']==300 and d['same']==$had and d['added']==300-$had and d['kept']==[] and d['epoch']>=1" <"$work/out" || fail "import again: $(cat "$work/out"), had $had"
+imp double >"$work/out" && python3 "$tool" q "d['same']==300 and d['added']==0" <"$work/out" || fail "the same as float64"
+epochs=$(mm --json epochs | python3 -c 'import json,sys; print(len(json.load(sys.stdin)["epochs"]))')
+[ "$epochs" -le 2 ] || fail "$epochs epochs were made for two imports"
+mm export --vectors "$work/v.npy" --names "$work/n.txt" 2>/dev/null || fail "export"
+python3 - "$work" <<'EOF' || fail "the vectors are not those that were imported"
+import sys
+w = sys.argv[1]
+data = lambda f: (lambda b: b[10 + int.from_bytes(b[8:10], "little"):])(open(w + "/" + f, "rb").read())
+names = lambda f: open(w + "/" + f, encoding="utf-8", newline="\n").read().split("\n")[:-1]
+a, b, x, y = data("all.npy"), data("v.npy"), names("names.txt"), names("n.txt")
+x = ["".join(c if c >= " " else "?" for c in s) for s in x]
+assert len(a) == len(b) and sorted(x) == sorted(y), (sorted(x)[:3], sorted(y)[:3])
+row = lambda d, i: d[48 * i:48 * i + 48]
+assert all(row(a, i) == row(b, y.index(n)) for i, n in enumerate(x))
+EOF
+q "all(m['imported'] and m['state']=='scored' and m['on_map'] for m in d['models']) and len(d['models'])==300" models || fail "imported models in the list"
+q "[n['name'].split('/')[0] for n in d['neighbours']]==['org3']*3" near org3/model-7 -k 3 || fail "near among imported models"
+q "d['kl_bits_per_byte']>0" dist org3/model-7 org2/model-6 || fail "dist"
+q "len(d['points'])==300" map || fail "map"
+q "d['container']=='imported' and d['path']=='import:org3/model-7'" show org3/model-7 || fail "show"
+python3 -c 'print("model,b"); [print("org%d/model-%d,%g" % (i % 4, i, i % 4 + i * 0.001)) for i in range(2, 150)]' >"$work/s.csv"
+q "d['models']==148" scores import "$work/s.csv" || fail "scores of imported models"
+q "abs(d['predictions'][0]['prediction']-3)<1" predict org3/model-203 || fail "prediction of an imported model"
+mm rescore org3/model-7 2>"$work/err" && fail "rescore of an imported model"
+grep -q 'no files' "$work/err" || fail "does not say why it cannot be scored again"
+refused 'other log-likelihoods' other
+mm import --vectors "$work/other.npy" --names "$work/names.txt" 2>/dev/null
+[ $? = 2 ] || fail "import without texts"
+imp other names "$work/texts.jsonl" --force >"$work/out" && python3 "$tool" q "d['replaced']==300" <"$work/out" || fail "import --force"
+mm forget org3/model-7 org2/model-6 >/dev/null || fail "forget"
+q "d['on_map']==298 and d['gone']==2" status || fail "forgotten models are on the map"
+mm near org3/model-7 >/dev/null 2>&1 && fail "near of a forgotten model"
+e2e_stop
+e2e_start
+q "d['on_map']==298 and d['gone']==2" status || fail "forgotten models come back"
+imp other >"$work/out" && python3 "$tool" q "d['same']==298 and d['replaced']==2" <"$work/out" || fail "what was forgotten is imported again: $(cat "$work/out")"
+
+# what was scored here stays, and is not forgotten while its files are there
+mkdir -p "$work/none/here"
+cp -rL "$fixtures/qwen2-a" "$work/none/here/model"
+mm watch --until-idle --models 299 --timeout 120s >/dev/null || fail "watch"
+until_true 60 "the model is scored" is here/model scored
+mm forget here/model 2>"$work/err" && fail "forget of what is there"
+grep -q 'would only be scored again' "$work/err" || fail "does not say why: $(cat "$work/err")"
+sed 's|^org3/model-3$|here/model|' "$work/names.txt" >"$work/mine.txt"
+imp other mine >"$work/out" && python3 "$tool" q "d['kept']==['here/model'] and d['added']==0" <"$work/out" || fail "kept: $(cat "$work/out")"
