@@ -64,22 +64,24 @@ struct seen { /* one step, measured */
 	struct mm_run_step jump;
 	int domain; /* that fell by the default rule; -1 */
 	double by;  /* bits per byte */
+	bool paid;  /* a fine-tune that won more elsewhere */
 	const struct mm_check_model *against;
 };
 
 static double fell_against(const struct mm_sweep *w, const struct mm_check_model *m, const struct mm_check_model *o,
-	double limit, int *domain)
+	double limit, int *domain, bool *paid)
 {
 	struct mm_err ignored;
 	struct mm_domain_gap *gap = mm_calloc(w->texts->n_domain + 1, sizeof(*gap), &ignored);
-	double by = 0;
+	double by = 0, gained = 0;
 	*domain = -1;
 	if (gap) {
 		mm_domain_gaps(m->vec, o->vec, w->n, w->texts->domain, w->texts->n_domain, gap);
 		*domain = mm_domain_fell(gap, w->bytes, w->texts->n_domain, limit,
-			mm_rules[MM_RULE_REGRESSED_OTHERS].value, mm_rules[MM_RULE_SIGMAS].value, &by);
+			mm_rules[MM_RULE_REGRESSED_OTHERS].value, mm_rules[MM_RULE_SIGMAS].value, &by, &gained);
 	}
 	mm_free(gap);
+	*paid = !m->run && gained >= mm_rules[MM_RULE_REGRESSED_PAID].value * by;
 	return by;
 }
 
@@ -115,7 +117,7 @@ static size_t measure(struct mm_sweep *w, struct seen *out)
 	}
 	for (size_t a = 0; a < n; a++)
 		if (out[a].against)
-			out[a].by = fell_against(w, &w->m[out[a].i], out[a].against, 0, &out[a].domain);
+			out[a].by = fell_against(w, &w->m[out[a].i], out[a].against, 0, &out[a].domain, &out[a].paid);
 	return n;
 }
 
@@ -126,41 +128,49 @@ static double usual(enum mm_rule_id id, const struct seen *s, size_t n, size_t s
 	for (size_t a = 0; a < n; a++) {
 		if (a == self)
 			continue;
+		if (id == MM_RULE_JUMP_AWAY && s[a].jump_known)
+			tmp[m++] = s[a].jump.away;
 		if (id == MM_RULE_JUMP_FACTOR && s[a].jump_known)
 			tmp[m++] = s[a].jump.factor;
 		if (id == MM_RULE_REGRESSED_FALL && s[a].fell_known)
-			tmp[m++] = s[a].domain >= 0 ? s[a].by : 0;
+			tmp[m++] = s[a].domain >= 0 && !s[a].paid ? s[a].by : 0;
 	}
 	return mm_rule_value(id, tmp, m);
 }
 
-static int judge_jump(struct mm_sweep *w, const struct seen *s, double limit)
+static int judge_jump(struct mm_sweep *w, const struct seen *s, double away, double factor)
 {
 	struct mm_check_model *m = &w->m[s->i];
-	double kl = mm_kl_bits_per_byte(s->jump.before, w->texts->mean_bytes);
+	double kl = mm_kl_bits_per_byte(s->jump.before, w->texts->mean_bytes),
+	       fell = s->jump.fell / (w->texts->mean_bytes * log(2)),
+	       worse = fell >= mm_rules[MM_RULE_JUMP_FELL].value ? s->jump.factor : 0;
 	m->asked[MM_AK_JUMP - MM_ODD_FIRST] = s->jump_known;
-	if (!s->jump_known || !isfinite(kl) || s->jump.factor < limit || kl < mm_rules[MM_RULE_JUMP_KL].value)
-		return 0;
+	if (!s->jump_known || !isfinite(kl) || (s->jump.away < away && worse < factor) ||
+		kl < mm_rules[MM_RULE_JUMP_KL].value || m->odd[MM_AK_REGRESSED - MM_ODD_FIRST].cause)
+		return 0; /* a domain that fell explains the distance: one cause, one alert */
+	/* what is more out of line, for its rule, is what is told */
+	bool back = s->jump.away / away >= worse / factor;
 	return mm_odd_found(w, m, MM_AK_JUMP,
 		mm_asprintf(&w->err,
-			"%s is out of line with its run: %.2g bits per byte from the step before, %.0f times what is "
-			"usual here",
-			m->name, kl, s->jump.factor),
-		json_pack("{s:f, s:f, s:f, s:f, s:I, s:s}", "kl_bits_per_byte", kl, "usual_kl_bits_per_byte",
+			"%s is out of line with its run: %.2g bits per byte from the step before, %.1f times %s",
+			m->name, kl, back ? s->jump.away : worse,
+			back ? "the way between the steps around it" : "what is usual here, and worse"),
+		json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:s}", "kl_bits_per_byte", kl, "usual_kl_bits_per_byte",
 			isfinite(s->jump.usual) ? mm_kl_bits_per_byte(s->jump.usual, w->texts->mean_bytes) : 0.0,
-			"factor", s->jump.factor, "threshold", limit, "legs", (json_int_t)s->jump.n_legs, "before",
-			s->against ? s->against->name : ""));
+			"away", s->jump.away, "threshold_away", away, "factor", worse, "threshold", factor, "legs",
+			(json_int_t)s->jump.n_legs, "before", s->against ? s->against->name : ""));
 }
 
 static int judge_fall(struct mm_sweep *w, const struct seen *s, double limit)
 {
 	struct mm_check_model *m = &w->m[s->i];
 	m->asked[MM_AK_REGRESSED - MM_ODD_FIRST] = s->fell_known;
-	if (!s->against || s->domain < 0 || s->by < limit)
+	if (!s->against || s->domain < 0 || s->by < limit || s->paid)
 		return 0;
 	int domain;
-	double by = fell_against(w, m, s->against, limit, &domain);
-	if (domain < 0)
+	bool paid;
+	double by = fell_against(w, m, s->against, limit, &domain, &paid);
+	if (domain < 0 || paid)
 		return 0;
 	const char *name = w->texts->domain_name[domain];
 	return mm_odd_found(w, m, MM_AK_REGRESSED,
@@ -179,9 +189,10 @@ int mm_sweep_runs(struct mm_sweep *w, const _Atomic bool *cancel)
 	for (size_t a = 0; rc == 0 && a < n && !*cancel; a++) {
 		if (!w->m[s[a].i].test)
 			continue;
-		rc = judge_jump(w, &s[a], usual(MM_RULE_JUMP_FACTOR, s, n, a, tmp));
+		rc = judge_fall(w, &s[a], usual(MM_RULE_REGRESSED_FALL, s, n, a, tmp));
 		if (rc == 0)
-			rc = judge_fall(w, &s[a], usual(MM_RULE_REGRESSED_FALL, s, n, a, tmp));
+			rc = judge_jump(w, &s[a], usual(MM_RULE_JUMP_AWAY, s, n, a, tmp),
+				usual(MM_RULE_JUMP_FACTOR, s, n, a, tmp));
 	}
 	mm_free(tmp);
 	mm_free(s);

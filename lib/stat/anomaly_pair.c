@@ -84,12 +84,15 @@ double mm_lost_everywhere(
 }
 
 int mm_domain_fell(const struct mm_domain_gap *gap, const double *bytes, size_t n_domain, double fall, double others,
-	double sigmas, double *by)
+	double sigmas, double *by, double *gained)
 {
 	struct mm_err ignored;
 	double *v = mm_calloc(n_domain + 1, sizeof(*v), &ignored);
 	int found = -1;
-	*by = 0;
+	*by = *gained = 0;
+	for (size_t c = 0; c < n_domain; c++)
+		if (gap[c].n >= TEXTS_MIN)
+			*gained = fmax(*gained, bits(&gap[c], bytes[c]));
 	for (size_t c = 0; v && c < n_domain; c++) {
 		size_t m = 0;
 		double loss = -bits(&gap[c], bytes[c]);

@@ -57,13 +57,15 @@ void mm_run_jump(
 	if (at + 1 < n)
 		out->after = d[at];
 	out->usual = median_without(d, n - 1, at ? at - 1 : SIZE_MAX, at, tmp);
+	if (at > 1)
+		out->usual = fmax(out->usual, d[at - 2]);
 	mm_free(tmp);
 	if (out->n_legs < (size_t)mm_rules[MM_RULE_JUMP_LEGS].value)
 		return;
 	if (at > 0 && at + 1 < n) {
 		out->across = across[at - 1];
-		out->factor = fmin(out->before, out->after) / fmax(out->across, 1e-12);
+		out->away = fmin(out->before, out->after) / fmax(out->across, 1e-12);
 	}
 	if (at > 0 && out->fell > 0)
-		out->factor = fmax(out->factor, out->before / fmax(out->usual, 1e-12));
+		out->factor = out->before / fmax(out->usual, 1e-12);
 }

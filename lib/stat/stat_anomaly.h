@@ -32,10 +32,13 @@ enum mm_rule_id {
 	MM_RULE_OVERFLOW_SAME,
 	MM_RULE_OVERFLOW_FAR,
 	MM_RULE_JUMP_LEGS,
+	MM_RULE_JUMP_AWAY,
 	MM_RULE_JUMP_FACTOR,
+	MM_RULE_JUMP_FELL,
 	MM_RULE_JUMP_KL,
 	MM_RULE_REGRESSED_FALL,
 	MM_RULE_REGRESSED_OTHERS,
+	MM_RULE_REGRESSED_PAID,
 	MM_RULE_IMPOSTOR_WEIGHTS,
 	MM_RULE_IMPOSTOR_NEARER,
 	MM_RULE_SIGMAS,
@@ -77,9 +80,10 @@ void mm_domain_gaps(
  * 0 when a domain did not lose by `sigmas` standard errors. bytes[n_domain]: mean bytes of a text. */
 double mm_lost_everywhere(
 	const struct mm_domain_gap *gap, const double *bytes, size_t n_domain, double sigmas, double *worst);
-/* The domain that fell while the median of the others did not, in bits per byte (positive); -1: none. */
+/* The domain that fell while the median of the others did not, in bits per byte (positive); -1: none. gained: most that
+ * another domain won, in bits per byte. */
 int mm_domain_fell(const struct mm_domain_gap *gap, const double *bytes, size_t n_domain, double fall, double others,
-	double sigmas, double *by);
+	double sigmas, double *by, double *gained);
 
 /* ---- anomaly_run.c: a model by itself, or in its run ---- */
 
@@ -94,10 +98,11 @@ bool mm_near_unigram(const float *loglik, const double *unigram, size_t n, struc
 struct mm_run_step {
 	double before, after; /* two_kl of the legs to the neighbours; NAN: there is none */
 	double across;	      /* two_kl between the neighbours; NAN */
-	double usual;	      /* median of the run's other legs */
+	double usual;	      /* median of the run's other legs, or the one before when that is longer: legs may grow */
 	size_t n_legs;	      /* of the run */
 	double fell;	      /* mean log-likelihood lost since the step before, nats per text; negative: gained */
-	double factor;	      /* how many times out of line; 0: in line */
+	double away;	      /* to the nearer neighbour, in ways between the neighbours; 0: no two neighbours */
+	double factor;	      /* a step that lost likelihood, in usual legs; 0: it gained */
 };
 /* Step `at` of a run of n: d[n - 1] legs, across[n - 2] (from i to i + 2), mean[n]. */
 void mm_run_jump(

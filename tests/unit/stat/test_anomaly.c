@@ -72,7 +72,7 @@ static void test_domains(void **state)
 {
 	(void)state;
 	struct mm_domain_gap g[3];
-	double worst, by, bit = 500 * log(2);
+	double worst, by, won, bit = 500 * log(2);
 	gaps((double[3]){ -100, -120, -150 }, 30, g);
 	assert_int_equal(g[0].n, 100);
 	assert_true(fabs(g[1].mean + 120) < 10 && g[1].se > 2 && g[1].se < 4);
@@ -80,15 +80,19 @@ static void test_domains(void **state)
 	assert_true(fabs(lost + g[0].mean / bit) < 1e-9 && fabs(worst + g[2].mean / bit) < 1e-9);
 	gaps((double[3]){ -100, -120, 20 }, 30, g); /* fine-tuned: one domain gained */
 	assert_true(mm_lost_everywhere(g, bytes, 3, 4, &worst) == 0);
-	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.05, 0.01, 4, &by), -1);
+	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.05, 0.01, 4, &by, &won), -1);
 	gaps((double[3]){ -100, -120, -5 }, 30, g); /* one of them within its error */
 	assert_true(mm_lost_everywhere(g, bytes, 3, 4, &worst) == 0);
 	gaps((double[3]){ 3, -60, 2 }, 10, g); /* one fell, the others did not */
-	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.05, 0.01, 4, &by), 1);
-	assert_true(fabs(by - 60 / bit) < 0.02);
-	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.5, 0.01, 4, &by), -1);
+	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.05, 0.01, 4, &by, &won), 1);
+	assert_true(fabs(by - 60 / bit) < 0.02 && fabs(won - 3 / bit) < 0.01);
+	gaps((double[3]){ 3, -60, 70 }, 10, g); /* another one won as much: whether that pays for it is the caller's */
+	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.05, 0.01, 4, &by, &won), 1);
+	assert_true(won > by && fabs(won - 70 / bit) < 0.02);
+	gaps((double[3]){ 3, -60, 2 }, 10, g);
+	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.5, 0.01, 4, &by, &won), -1);
 	gaps((double[3]){ -30, -60, -30 }, 10, g); /* all fell: training on something else */
-	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.02, 0.01, 4, &by), -1);
+	assert_int_equal(mm_domain_fell(g, bytes, 3, 0.02, 0.01, 4, &by, &won), -1);
 	gaps((double[3]){ -100, -100, -100 }, 0, g);
 	g[0].n = 5; /* too few texts say nothing, and do not stand in the way */
 	assert_true(mm_lost_everywhere(g, bytes, 3, 4, &worst) > 0);
@@ -135,16 +139,16 @@ static void test_jump(void **state)
 	run_of((double[]){ 0, 9, 15, 19, 22, 24 }, 6, d, a);
 	for (size_t i = 0; i < 6; i++) {
 		mm_run_jump(d, a, mean, 6, i, &s);
-		assert_true(s.factor < 2);
+		assert_true(s.factor < 2 && s.away <= 0.5);
 	}
 	run_of((double[]){ 0, 9, 15, 60, 22, 24 }, 6, d, a); /* away and back, whatever the likelihood says */
 	mm_run_jump(d, a, mean, 6, 3, &s);
-	assert_true(s.factor > 20);
+	assert_true(s.away > 20 && s.factor == 0);
 	mm_run_jump(d, a, mean, 6, 2, &s);
-	assert_true(s.factor < 1);
+	assert_true(s.away < 1 && s.factor == 0);
 	run_of((double[]){ 0, 9, 15, 19, 22, 60 }, 6, d, a); /* away at the end: only a loss is out of line */
 	mm_run_jump(d, a, mean, 6, 5, &s);
-	assert_true(s.factor == 0);
+	assert_true(s.factor == 0 && s.away == 0);
 	mean[5] = -1100;
 	mm_run_jump(d, a, mean, 6, 5, &s);
 	assert_true(s.factor > 20 && fabs(s.fell - 100) < 1e-9);
