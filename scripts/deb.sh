@@ -1,5 +1,6 @@
 #!/bin/bash
-# Makes the Debian packages: deb.sh BUILD, the build folder; what comes out lies in BUILD/deb. The tree is copied first (what git
+# Makes the Debian packages: deb.sh BUILD, the build folder; what comes out lies in BUILD/deb, what belongs to
+# an upload in BUILD/deb/all. The tree is copied first (what git
 # knows or would take; without git, all but build folders), so that debian/ and the objects of a build of one's own stay as they
 # are. The page for a browser comes from BUILD/web, if `make web` could make it. Ends with lintian, where that is installed.
 set -eu
@@ -17,7 +18,7 @@ if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
 else
 	tar -c --exclude='./build*' --exclude=node_modules --exclude=__pycache__ . | tar -x -C "$src"
 fi
-if [ -f "$build/web/index.html" ]; then
+if [ "${WEB:-1}" != 0 ] && [ -f "$build/web/index.html" ]; then
 	export WEBOUT=$build/web
 else
 	echo "deb: without the page for a browser"
@@ -32,4 +33,8 @@ if command -v lintian >/dev/null; then
 else
 	echo "deb: no lintian here, the packages are not looked at"
 fi
+# What one installs lies alone; beside it all that belongs to an upload, symbols for a debugger too.
+mkdir "$out/all"
+mv "$out"/*.deb "$out"/*.changes "$out"/*.buildinfo "$out/all"
+for f in "$out"/all/*.deb; do case $f in *-dbgsym_*) ;; *) ln "$f" "$out" ;; esac; done
 ls -sh "$out"/*.deb

@@ -36,6 +36,7 @@ uninstall() {
 	fi
 	[ ! -f "$DESTDIR$conf" ] || echo "left: $conf (edited)"
 	echo "left: the state in /var/lib/modelmapd, if there is any"
+	[ -n "$DESTDIR" ] || echo "if it ran as a service: systemctl disable --now modelmapd; systemctl daemon-reload"
 }
 
 put() { # mode, source, target

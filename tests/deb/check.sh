@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit 1
 debs=$(readlink -f "${1:-build/deb}")
 machine_needs
 command -v dpkg >/dev/null || skip "no dpkg here"
-mapfile -t files < <(cd "$debs" && find . -name '*_[0-9]*.deb' ! -name '*-dbgsym_*' -printf '/root/debs/%f\n')
+mapfile -t files < <(cd "$debs" && find . -maxdepth 1 -name '*.deb' -printf '/root/debs/%f\n')
 packages="modelmapd modelmap python3-modelmap"
 machine_begin
 
@@ -59,6 +59,7 @@ page=$(in_ns python3 -c 'import modelmap, urllib.request as u
 with modelmap.Client() as m: print(u.urlopen(m.status()["endpoints"]["http"]).read().decode())')
 if in_ns test -e /usr/share/modelmapd/web/index.html; then
 	case $page in *"<script"*) ;; *) fail "not the page: $page" ;; esac
+	mm map --html - | grep '<script' >/dev/null || fail "map --html"
 else
 	echo "note: packages without the page"
 	case $page in *'"api"'*) ;; *) fail "not the list of paths: $page" ;; esac

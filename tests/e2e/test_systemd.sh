@@ -43,7 +43,7 @@ main=$(show MainPID)
 [ "$(in_ns ps -o user= -p "$main" | tr -d ' ')" = modelmapd ] || fail "runs as another user"
 figure=$(in_ns systemd-analyze security modelmapd | sed -n 's/.*Overall exposure level for modelmapd.service: \([0-9.]*\).*/\1/p')
 echo "systemd-analyze security: $figure"
-awk -v f="$figure" 'BEGIN { exit !(f != "" && f <= 2.0) }' || fail "exposure $figure is above 2.0"
+awk -v f="$figure" 'BEGIN { exit !(f != "" && f <= 1.5) }' || fail "exposure $figure is above 1.5"
 
 # ---- a checkpoint; the daemon is killed while it is scored ----
 drop qwen2-a
