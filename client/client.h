@@ -330,6 +330,13 @@ void mm_family_free(struct mm_family *f);
 int mm_graphml(const json_t *tree, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
 int mm_newick(const json_t *tree, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
 
+/* ---- scores_json.c: benchmark scores as others publish them, into a CSV table ---- */
+
+bool mm_scores_is_json(const char *text);
+/* models: rows of `models`, so that "org/name" finds the directory that it is here. */
+int mm_scores_json(
+	const char *text, size_t len, const json_t *models, struct mm_buf *out, struct mm_err *err) MM_MUST_CHECK;
+
 /* ---- export_files.c: models and vectors as tables for other programs ---- */
 
 void mm_csv_put(struct mm_buf *b, const char *s); /* quoted where it has to be */

@@ -149,13 +149,34 @@ static void join(const struct mm_cli *c, const json_t *list, char *out, size_t c
 	}
 }
 
+/* Results of the harness or rows of a leaderboard: the table in their place. */
+static int from_json(struct mm_cli *c, char **text, size_t *len, struct mm_err *err)
+{
+	struct mm_buf csv = { 0 };
+	json_t *b;
+	if (mm_cli_call(c, "models", NULL, &b, err))
+		return -1;
+	int rc = mm_scores_json(*text, *len, json_object_get(b, "models"), &csv, err);
+	json_decref(b);
+	if (rc) {
+		mm_buf_fini(&csv);
+		return -1;
+	}
+	mm_free(*text);
+	*text = (char *)csv.data;
+	*len = csv.len;
+	return 0;
+}
+
 static int import(struct mm_cli *c, const char *path, struct mm_err *err)
 {
 	json_t *b = NULL;
 	size_t len = 0;
 	char list[4096];
 	char *text = read_all(c, path, &len, err);
-	int rc = text ? send_all(c, text, len, &b, err) : -1;
+	int rc = !text || (mm_scores_is_json(text) && from_json(c, &text, &len, err)) ? -1 : 0;
+	if (!rc)
+		rc = send_all(c, text, len, &b, err);
 	mm_free(text);
 	if (rc)
 		return mm_wrap(err, "%s", path);
@@ -188,7 +209,7 @@ int mm_run_scores(struct mm_cli *c, struct mm_err *err)
 	if (!c->n_word)
 		return list_benchmarks(c, err);
 	bool known = !strcmp(what, "import") || !strcmp(what, "show") || !strcmp(what, "drop");
-	if (!known || c->n_word != 2) {
+	if (!known || c->n_word < 2 || (c->n_word > 2 && strcmp(what, "import") != 0)) {
 		c->usage = true;
 		return mm_fail(err, MM_EINVAL,
 			known ? "scores %s takes one %s" : "scores: \"%s\" is none of import, show, drop", what,
@@ -196,8 +217,11 @@ int mm_run_scores(struct mm_cli *c, struct mm_err *err)
 			: !strcmp(what, "show") ? "model"
 						: "benchmark");
 	}
+	for (size_t i = 1; !strcmp(what, "import") && i < c->n_word; i++)
+		if (import(c, c->word[i], err))
+			return -1;
 	if (!strcmp(what, "import"))
-		return import(c, c->word[1], err);
+		return 0;
 	if (!strcmp(what, "show"))
 		return show(c, c->word[1], err);
 	if (mm_cli_ask(c, "scores_drop", json_pack("{s:s}", "bench", c->word[1]), &b, err))

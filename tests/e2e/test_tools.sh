@@ -235,6 +235,11 @@ e2e_start
 q "d['on_map']==298 and d['gone']==2" status || fail "forgotten models come back"
 imp other >"$work/out" && python3 "$tool" q "d['same']==298 and d['replaced']==2" <"$work/out" || fail "what was forgotten is imported again: $(cat "$work/out")"
 
+# scores as they are published; the tail of a name finds the directory
+echo '{"results":{"arc_challenge":{"acc,none":0.4,"acc_norm,none":0.45}},"model_name":"hub/model-11"}' >"$work/results_1.json"
+q "d['models']==1 and d['benchmarks']==['arc_challenge']" scores import "$work/results_1.json" || fail "scores of the harness"
+q "d['scores']['arc_challenge']==0.45" scores show org3/model-11 || fail "the score of the harness"
+
 # what was scored here stays, and is not forgotten while its files are there
 mkdir -p "$work/none/here"
 cp -rL "$fixtures/qwen2-a" "$work/none/here/model"
