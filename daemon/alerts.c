@@ -18,8 +18,6 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
-#define RESOLVED_BY_DAEMON "[daemon] " /* how a note begins that was not a user's */
-
 struct mm_alert_rec *mm_alert_by_id(const struct mm_daemon *d, uint64_t id)
 {
 	for (size_t i = 0; d->alerts && i < d->alerts->n; i++)
@@ -135,7 +133,7 @@ int mm_alert_set(struct mm_daemon *d, struct mm_alert_rec *a, enum mm_alert_stat
 	};
 	char *full = NULL;
 	struct mm_alert_rec was = *a;
-	if (note && strcmp(by, "daemon") == 0 && !(full = mm_asprintf(err, RESOLVED_BY_DAEMON "%s", note)))
+	if (note && strcmp(by, "daemon") == 0 && !(full = mm_asprintf(err, MM_ALERT_BY_DAEMON "%s", note)))
 		return -1;
 	if (note && replace(&a->note, full ? full : note, err)) {
 		mm_free(full);
@@ -235,7 +233,7 @@ static bool other_evidence(const struct mm_alert_rec *a, const struct mm_finding
 
 static int renew(struct mm_daemon *d, struct mm_alert_rec *a, const struct mm_finding *f, struct mm_err *err)
 {
-	bool by_daemon = a->note && strncmp(a->note, RESOLVED_BY_DAEMON, strlen(RESOLVED_BY_DAEMON)) == 0;
+	bool by_daemon = a->note && strncmp(a->note, MM_ALERT_BY_DAEMON, strlen(MM_ALERT_BY_DAEMON)) == 0;
 	bool news = other_evidence(a, f), reopen = a->state == MM_ALERT_RESOLVED && (by_daemon || news);
 	char *ev = mm_json_dump(f->evidence, err);
 	if (!ev)

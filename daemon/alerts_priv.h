@@ -154,6 +154,7 @@ json_t *mm_check_tests_json(const struct mm_check_row *r);
 json_t *mm_alert_json(const struct mm_daemon *d, const struct mm_alert_rec *a);
 struct mm_alert_rec *mm_alert_by_id(const struct mm_daemon *d, uint64_t id); /* NULL: none */
 /* Changes the state, stores, tells everybody. note may be NULL: kept. by: "daemon" or "user". */
+#define MM_ALERT_BY_DAEMON "[daemon] " /* how a note begins that was not a user's */
 int mm_alert_set(struct mm_daemon *d, struct mm_alert_rec *a, enum mm_alert_state state, const char *note,
 	const char *by, struct mm_err *err) MM_MUST_CHECK;
 size_t mm_alerts_n_open(const struct mm_daemon *d);

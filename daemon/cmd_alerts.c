@@ -12,8 +12,10 @@ static json_t *rules_json(const struct mm_daemon *d)
 	const char *silent = mm_check_silent(d);
 	for (size_t i = 0; kinds && i < MM_AK_COUNT; i++) {
 		const struct mm_alert_rule *r = &mm_alert_rules[i];
-		o = json_pack("{s:s, s:s, s:s, s:b, s:b}", "kind", r->kind, "severity", r->severity, "means", r->what,
-			"anomaly", r->anomaly, "population", r->population);
+		char id[SD_ID128_STRING_MAX];
+		sd_id128_to_string(mm_alert_message_id((enum mm_alert_kind)i), id);
+		o = json_pack("{s:s, s:s, s:s, s:b, s:b, s:s}", "kind", r->kind, "severity", r->severity, "means",
+			r->what, "anomaly", r->anomaly, "population", r->population, "message_id", id);
 		if (o && r->population && silent)
 			json_object_set_new(o, "silent", json_string(silent));
 		json_array_append_new(kinds, o);
@@ -67,7 +69,7 @@ int mm_cmd_alert(struct mm_daemon *d, const json_t *args, struct mm_reply *reply
 		{ "resolve", MM_ALERT_RESOLVED, "resolved" },
 		{ "reopen", MM_ALERT_OPEN, "open" },
 	};
-	const char *action = NULL, *note = NULL;
+	const char *action = NULL, *note = NULL, *daemon = MM_ALERT_BY_DAEMON;
 	int64_t id = 0;
 	if (mm_json_get_str(args, "action", &action, err) || mm_json_get_str(args, "note", &note, err) ||
 		mm_json_get_i64(args, "alert", 1, INT64_MAX, &id, err))
@@ -75,15 +77,17 @@ int mm_cmd_alert(struct mm_daemon *d, const json_t *args, struct mm_reply *reply
 	struct mm_alert_rec *a = mm_alert_by_id(d, (uint64_t)id);
 	if (!a)
 		return mm_fail(err, MM_ENOENT, "there is no alert %lld", (long long)id);
-	bool known = action && strcmp(action, "show") == 0;
+	/* A note of the daemon's must not look like a user's decision, nor the reverse. */
+	if (note && strncmp(note, daemon, strlen(daemon)) == 0)
+		return mm_fail(err, MM_EINVAL, "a note cannot begin with %s", daemon);
+	bool known = action && strcmp(action, "show") == 0, its = a->note && !strncmp(a->note, daemon, strlen(daemon));
 	for (size_t i = 0; action && i < MM_COUNT(actions); i++) {
 		if (strcmp(action, actions[i].action) != 0)
 			continue;
 		known = true;
 		if (a->state == actions[i].state && !note)
 			return mm_fail(err, MM_ECONFLICT, "alert %lld is %s already", (long long)id, actions[i].past);
-		/* A note of the daemon's must not look like a user's decision, nor the reverse. */
-		if (mm_alert_set(d, a, actions[i].state, note ? note : a->note ? "" : NULL, "user", err))
+		if (mm_alert_set(d, a, actions[i].state, note ? note : its ? "" : NULL, "user", err))
 			return -1;
 	}
 	if (!known)

@@ -106,6 +106,54 @@ static void put_odd(struct mm_daemon *d, const struct mm_model_entry *e, double 
 	f->evidence = json_pack("{s:s, s:f}", "original", original, "lost_bits_per_byte", lost);
 }
 
+/* What users write stays until they write something else; nobody can pretend to be the daemon, whose word a user's
+ * decision replaces. */
+static void test_notes(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	static const struct {
+		const char *action, *note, *code, *state, *kept;
+	} steps[] = {
+		{ "ack", "looking at it", NULL, "acked", "looking at it" },
+		{ "ack", NULL, "conflict", "acked", "looking at it" },
+		{ "resolve", NULL, NULL, "resolved", "looking at it" },
+		{ "reopen", NULL, NULL, "open", "looking at it" },
+		{ "resolve", "[daemon] gone", "invalid", "open", "looking at it" },
+		{ "resolve", "meant so", NULL, "resolved", "meant so" },
+		{ "reopen", "not quite", NULL, "open", "not quite" },
+	};
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	rooms_start(&d);
+	struct mm_model_entry *e = failed(&d, &z, 0, "tensor x is missing");
+	for (size_t i = 0; i < MM_COUNT(steps); i++) {
+		json_t *args =
+			json_pack("{s:s, s:I}", "action", steps[i].action, "alert", (json_int_t)d.alerts->rec[0]->id);
+		if (steps[i].note)
+			json_object_set_new(args, "note", json_string(steps[i].note));
+		json_t *r = ask(&d, mm_cmd_alert, args, NULL);
+		const char *code = json_string_value(json_object_get(r, "code"));
+		if (steps[i].code ? !code || strcmp(code, steps[i].code) != 0 : code != NULL)
+			fail_msg("step %zu: %s", i, code ? code : "no error");
+		json_decref(r);
+		assert_string_equal(state_of(&d), steps[i].state);
+		assert_string_equal(d.alerts->rec[0]->note, steps[i].kept);
+	}
+	e->rec.state = MM_ST_PLACED; /* the daemon resolves, a user opens: its note goes */
+	mm_alerts_model(&d, e);
+	assert_string_equal(state_of(&d), "resolved");
+	assert_int_equal(strncmp(d.alerts->rec[0]->note, MM_ALERT_BY_DAEMON, strlen(MM_ALERT_BY_DAEMON)), 0);
+	json_decref(ask(&d, mm_cmd_alert,
+		json_pack("{s:s, s:I}", "action", "reopen", "alert", (json_int_t)d.alerts->rec[0]->id), NULL));
+	assert_string_equal(state_of(&d), "open");
+	assert_string_equal(d.alerts->rec[0]->note, "");
+	rooms_stop(&d);
+	daemon_free(&d);
+	zoo_close(&z);
+}
+
 /* Open, resolved by a user: the same evidence keeps it so, other evidence opens it again; gone and back opens it, too.
  */
 static void test_evidence(void **state)
@@ -153,6 +201,14 @@ static void test_evidence(void **state)
 	json_decref(r);
 	r = ask(&d, mm_cmd_alerts, json_pack("{s:b}", "rules", 1), NULL);
 	assert_int_equal(json_array_size(json_object_get(r, "kinds")), MM_AK_COUNT);
+	for (size_t i = 0; i < MM_AK_COUNT; i++) /* what `journalctl MESSAGE_ID=` is asked for: one each */
+		for (size_t j = 0; j <= i; j++) {
+			const char *a = json_string_value(json_object_get(
+					   json_array_get(json_object_get(r, "kinds"), i), "message_id")),
+				   *b = json_string_value(json_object_get(
+					   json_array_get(json_object_get(r, "kinds"), j), "message_id"));
+			assert_true(strlen(a) == 32 && (strcmp(a, b) == 0) == (i == j));
+		}
 	json_t *leak = json_array_get(json_object_get(r, "kinds"), MM_AK_LEAK);
 	assert_string_equal(json_string_value(json_object_get(leak, "silent")), "not enough models yet");
 	assert_true(json_array_size(json_object_get(r, "rules")) > 10);
@@ -164,6 +220,7 @@ static void test_evidence(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_digest), cmocka_unit_test(test_evidence) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_digest), cmocka_unit_test(test_notes),
+		cmocka_unit_test(test_evidence) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
