@@ -3,6 +3,7 @@
  *	feat_vocab.c	tokens as byte strings, sorted; which ones end a text
  *	feat_plan.c	which rows of which sequences say something about a probe
  *	feat_tap.c	what is gathered of such a row while the head goes through the vocabulary
+ *	feat_full.c	not for features: whole rows of log-probabilities, by the same way
  *	feat.c		from what was gathered to a distribution; what scoring calls
  *
  * Let x be the prefix of a probe, tokenized by itself into t_1 .. t_k, and y the bytes of these tokens. A text that
@@ -73,6 +74,7 @@ struct mm_tap {
 	double *ring; /* [n_seen + 1] tokens that begin with seen[0 .. a) and not with more of it */
 	double *stop; /* [n_seen + 1] of these, the token that is seen[0 .. a) itself, unless wanted */
 	float proj[MM_PROBES_PROJ];
+	float *logits; /* [n_vocab] whole, for feat_full.c; NULL: not wanted */
 };
 struct mm_taps {	     /* of a batch, by row; their rows need no target */
 	struct mm_tap **tap; /* [n] */

@@ -88,6 +88,8 @@ void mm_tap_add(struct mm_tap *t, const struct mm_feat_vocab *v, const float *x,
 	for (size_t i = 0; i < n; i++)
 		e[i] = x[i] - max;
 	mm_exp_row(e, n);
+	if (t->logits)
+		memcpy(t->logits + id0, x, n * sizeof(*x));
 	for (size_t i = 0; i < n; i++)
 		t->sum += (double)e[i];
 	if (t->want >= id0 && t->want - id0 < n)

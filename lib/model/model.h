@@ -191,6 +191,9 @@ int mm_score_ids(struct mm_model *m, const uint32_t *id, size_t n, double *logpr
 int mm_score_sequences(struct mm_model *m, size_t n_seq, const uint32_t *const *id, const size_t *n,
 	double *const *logprob, const struct mm_score_opts *opts, struct mm_err *err) MM_MUST_CHECK;
 
+/* logprob[t * n_vocab + v] = log p(v | id[0 .. t]) for t = 0 .. n-1: whole distributions. One sequence, one pass. */
+int mm_score_full(struct mm_model *m, const uint32_t *id, size_t n, float *logprob, struct mm_err *err) MM_MUST_CHECK;
+
 /* Writes {"families":[{"family","architectures","containers","proof"}]} from the tables. Caller decrefs. */
 json_t *mm_families_json(struct mm_err *err) MM_MUST_CHECK;
 
