@@ -58,6 +58,18 @@ tested() {
 until_true 120 "the tests are done" tested
 mm --json alerts --all | python3 "$tool" leaks "$zoo/truth.json" || fail "leaks: $(mm alerts --all)"
 q "[a['kind'] for a in d['alerts'] if a['model']=='neox-a-layer1-noise']==['damaged']" alerts || fail "damage: $(mm alerts)"
+# Every healthy model's tests are kept, from every side, whatever they say; an alert's evidence has its picture.
+sides="{'contrast_relatives','contrast_strangers','memorised','memorised_pp','memorised_compressed'}"
+for m in llama-a qwen2-a-run/checkpoint-100 gpt2-a-docs qwen2-a-plus; do
+	q "{t['name'] for t in d['tests']['tests']}==$sides and all(t['null'] and 0<=t['p']<=1 and t['statistic']>=0 and 'effect' in t for t in d['tests']['tests'])" \
+		show "$m" || fail "tests of $m: $(mm --json show "$m")"
+done
+q "all(set(x)=={'index','posterior'} for a in d['alerts'] for x in a['evidence']['suspect_texts']) and all(sum(x['suspect'] for x in a['evidence']['domains'])>0 for a in d['alerts'])" \
+	alerts --kind leak || fail "evidence: $(mm --json alerts --kind leak)"
+id=$(mm --json alerts --kind leak | python3 -c 'import json,sys; print(json.load(sys.stdin)["alerts"][0]["id"])')
+mm alert show "$id" --svg "$work/leak.svg" | grep -q 'memorised_pp' || fail "alert show"
+python3 -c 'import sys, xml.etree.ElementTree as e; assert e.parse(sys.argv[1]).getroot().tag.endswith("svg")' "$work/leak.svg" ||
+	fail "alert show --svg"
 q "[a for a in d['alerts'] if a['kind']=='duplicate' and 'bard-mini' in a['message'] and 'neox-a-shakespeare' in a['message']]" \
 	alerts || fail "the duplicate"
 # Scored once: one of the two holds the vector.

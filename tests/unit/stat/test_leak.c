@@ -49,6 +49,21 @@ static void test_mixture(void **state)
 		most = fmax(most, m.llr);
 	}
 	assert_true(most < 7);
+	/* tails as they are, light or heavy, are no second mode either; which they were is told */
+	for (size_t seed = 0; seed < 10; seed++) {
+		struct mm_rng rng;
+		mm_rng_init(&rng, seed);
+		for (size_t s = 0; s < N; s++)
+			r[s] = 1e4 + 40 * mm_rng_normal(&rng);
+		MUST(mm_leak_mixture(r, N, &m, NULL, &err));
+		assert_true(m.dof >= 9 && m.llr < 6);
+		for (size_t s = 0; s < N; s++) { /* 2 degrees of freedom */
+			double a = mm_rng_normal(&rng), b = mm_rng_normal(&rng);
+			r[s] = 40 * mm_rng_normal(&rng) / sqrt((a * a + b * b) / 2);
+		}
+		MUST(mm_leak_mixture(r, N, &m, NULL, &err));
+		assert_true(m.dof == 3 && m.llr < 8);
+	}
 	memset(r, 0, sizeof(r)); /* all equal */
 	MUST(mm_leak_mixture(r, N, &m, post, &err));
 	assert_true(m.llr == 0 && post[0] == 0);

@@ -203,6 +203,18 @@ static void test_level(void **state)
 	score[12] = NAN;
 	assert_false(mm_leak_level(mean, score, 30, 12, &l));
 	assert_false(mm_leak_level(mean, score, 8, 3, &l)); /* seven others */
+	/* on the line its p-value is uniform, above the least that so many models allow */
+	size_t low = 0, half = 0;
+	for (size_t trial = 0; trial < 1000; trial++) {
+		for (size_t i = 0; i < 30; i++) {
+			score[i] = 30 + (double)i;
+			mean[i] = -1200 + 10 * score[i] + 5 * mm_rng_normal(&rng);
+		}
+		assert_true(mm_leak_level(mean, score, 30, 15, &l));
+		low += l.p <= 0.1;
+		half += l.p <= 0.5;
+	}
+	assert_true(low > 70 && low < 150 && half > 450 && half < 550); /* the spread is an estimate, too */
 }
 
 int main(void)
