@@ -43,7 +43,7 @@ for f in os.listdir(page + "/assets"):
     status, h, data = get("assets/" + f)
     assert status == 200 and data == open(page + "/assets/" + f, "rb").read(), f
     assert h["Content-Type"].startswith("text/javascript" if f.endswith(".js") else "text/css"), f
-for path in ("assets/", "assets", "assets/../index.html", "assets/%2e%2e/index.html", "package.json", "assets/nothing.js"):
+for path in ("assets/", "assets", "assets/../index.html", "assets/%2e%2e/index.html", "package.json", "one-file.tmpl", "assets/nothing.js"):
     assert get(path)[0] == 404, path
 END
 

@@ -79,7 +79,7 @@ export interface Kin {
 }
 export interface Trajectory {
 	run: string;
-	legs: { from: string; to: string; from_step: number; to_step: number; kl_bits_per_byte: number }[];
+	legs: ({ from: string; to: string; from_step: number; to_step: number } & Partial<Distance>)[];
 }
 interface Command {
 	name: string;

@@ -143,15 +143,15 @@ export function showRun(panel: HTMLElement, name: string, run: Model[], doors: D
 	panel.replaceChildren(el("h1", { id: "run", tabindex: "-1" }, `Run ${name}`), el("p", {}, `${run.length} checkpoint${run.length === 1 ? "" : "s"}; the line on the map is their way.`));
 	const picture = curve(run);
 	if (picture) panel.append(picture);
-	const t = el("table", { class: "grid legs" }, head(">step", "checkpoint", ">bits per byte", ">KL to the last")), from = new Map<string, HTMLElement>();
+	const t = el("table", { class: "grid legs" }, head(">step", "checkpoint", ">bits per byte", doors.metric ? `>${doors.metric} to the last` : ">KL to the last")), from = new Map<string, HTMLElement>();
 	for (const m of run) {
 		const kl = el("td", { class: "n" });
 		from.set(m.name, kl);
 		t.append(el("tr", {}, el("td", { class: "n" }, String(m.step ?? "")), el("td", {}, link(m.name, doors.select, m.name.slice(m.name.lastIndexOf("/") + 1)), doors.alerts(m.name).length ? " \u26a0" : ""), el("td", { class: "n" }, fixed(m.bits_per_byte)), kl));
 	}
 	panel.append(t);
-	ask<Trajectory>("trajectory", { run: name }).then((r) => {
-		for (const l of r.legs) from.get(l.to)?.replaceChildren(fixed(l.kl_bits_per_byte));
+	ask<Trajectory>("trajectory", { run: name, metric: doors.metric }).then((r) => {
+		for (const l of r.legs) from.get(l.to)?.replaceChildren(fixed(far(l)));
 	}, (e: Error) => panel.append(el("p", { class: "soft" }, e.message)));
 }
 

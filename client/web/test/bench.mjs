@@ -29,13 +29,19 @@ const server = createServer((q, r) => {
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"] });
 const page = await (await browser.newContext({ viewport: { width: 1400, height: 900 }, reducedMotion: "reduce" })).newPage();
 page.setDefaultTimeout(120000);
-const start = Date.now();
+const cdp = await page.context().newCDPSession(page);
+await cdp.send("Performance.enable", { timeDomain: "threadTicks" }); // the processor's time of the page's own thread
+const busy = async () => 1000 * (await cdp.send("Performance.getMetrics")).metrics.find((m) => m.name === "TaskDuration").value;
 await page.goto(`http://127.0.0.1:${server.address().port}/`);
 await page.waitForSelector("body[data-ready]");
-const ready = Date.now() - start;
-const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
-const cost = await page.evaluate(() => window.modelmap.cost(30));
-console.log(`${n} models: first paint ${paint?.toFixed(0)} ms, map there after ${ready} ms; one frame ${cost.frame.toFixed(2)} ms, one pick ${cost.pick.toFixed(2)} ms, filter or colour anew ${cost.draw.toFixed(0)} ms`);
+const [paint, map] = await page.evaluate(() => [performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? NaN, performance.getEntriesByName("map")[0].startTime]);
+console.log(`${n} models: first paint after ${paint.toFixed(0)} ms, the map after ${map.toFixed(0)} ms; processor until all is there ${(await busy()).toFixed(0)} ms`);
+for (const [what, times, text] of [["frame", 100, "a frame"], ["pick", 100, "a pick"], ["draw", 5, "a new filter or colour"]]) {
+	await page.evaluate(() => window.modelmap.repeat("frame", 3));
+	const before = await busy();
+	await page.evaluate(([w, k]) => window.modelmap.repeat(w, k), [what, times]);
+	console.log(`  ${text}: ${(((await busy()) - before) / times).toPrecision(3)} ms of processor time`);
+}
 await browser.close();
 server.close();
 process.exit(0);
