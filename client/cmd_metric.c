@@ -174,11 +174,13 @@ int mm_run_merge_check(struct mm_cli *c, struct mm_err *err)
 	fprintf(c->out, "%s lies at %s%.1f %%%s (%.1f .. %.1f) of the way from %s to %s,\n", m,
 		mm_term_on(&c->term, MM_BOLD), 100 * mm_num(b, "along", 0), mm_term_off(&c->term, MM_BOLD),
 		100 * mm_num(b, "along_low", 0), 100 * mm_num(b, "along_high", 0), a, z);
-	fprintf(c->out, "%s%.1f %%%s (%.1f .. %.1f) of its length off the line: %s\n", mm_term_on(&c->term, MM_BOLD),
+	const json_t *on = json_object_get(b, "on_line");
+	fprintf(c->out, "%s%.1f %%%s (%.1f .. %.1f) of its length off the line%s\n", mm_term_on(&c->term, MM_BOLD),
 		100 * mm_num(b, "off_line", 0), mm_term_off(&c->term, MM_BOLD), 100 * mm_num(b, "off_line_low", 0),
 		100 * mm_num(b, "off_line_high", 0),
-		json_is_true(json_object_get(b, "on_line")) ? "as a merge of the two does"
-							    : "farther than merges of two models are");
+		json_is_true(on)    ? ": as a merge of the two does"
+		: json_is_false(on) ? ": farther than merges of two models are"
+				    : "");
 	json_decref(b);
 	return 0;
 }

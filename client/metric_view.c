@@ -24,10 +24,20 @@ double mm_distance(const json_t *o)
 	return mm_num(o, "distance", mm_num(o, "kl_bits_per_byte", 0));
 }
 
+/* Four digits that count, however small. */
+static const char *small(const json_t *v, char out[MM_CELL])
+{
+	if (json_is_number(v))
+		snprintf(out, MM_CELL, "%.4g", json_number_value(v));
+	else
+		out[0] = 0;
+	return out;
+}
+
 const char *mm_fmt_distance(const json_t *o, char out[MM_CELL])
 {
 	const json_t *v = json_object_get(o, "distance");
-	return v ? mm_fmt_num(v, out) : mm_fmt_bits(json_object_get(o, "kl_bits_per_byte"), out);
+	return v ? small(v, out) : mm_fmt_bits(json_object_get(o, "kl_bits_per_byte"), out);
 }
 
 /* "js, bits" */
@@ -61,8 +71,7 @@ static const char *between(const json_t *o, char *out, size_t cap)
 	char lo[MM_CELL], hi[MM_CELL];
 	if (!json_object_get(o, "low"))
 		return "";
-	snprintf(out, cap, "%s .. %s", mm_fmt_num(json_object_get(o, "low"), lo),
-		mm_fmt_num(json_object_get(o, "high"), hi));
+	snprintf(out, cap, "%s .. %s", small(json_object_get(o, "low"), lo), small(json_object_get(o, "high"), hi));
 	return out;
 }
 

@@ -318,10 +318,10 @@ static int sides_of(struct mm_daemon *d, const struct mm_feats *f, double *side,
 
 static json_t *line_json(const struct mm_place *const p[3], const struct mm_line *l)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:i}", "a", p[0]->e->rec.name, "b",
+	json_t *o = json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:i}", "a", p[0]->e->rec.name, "b",
 		p[1]->e->rec.name, "merged", p[2]->e->rec.name, "along", l->along.value, "along_low", l->along.lo,
 		"along_high", l->along.hi, "off_line", l->off.value, "off_line_low", l->off.lo, "off_line_high",
-		l->off.hi, "on_line", l->bow <= MM_BLEND_BOW, "resamples", MM_BOOT_DEFAULT);
+		l->off.hi, "resamples", MM_BOOT_DEFAULT);
 	if (o)
 		json_object_set_new(o, "bow", isfinite(l->bow) ? json_real(l->bow) : json_null());
 	return o;
@@ -359,6 +359,8 @@ int mm_cmd_merge_check(struct mm_daemon *d, const json_t *args, struct mm_reply 
 	}
 	if (rc == 0 && side && mm_line_boot(side, side + n, side + 2 * n, MM_BOOT_DEFAULT, &line, err) == 0)
 		o = line_json(p, &line);
+	if (o) /* how far beside the line merges are is known for kl alone */
+		json_object_set_new(o, "on_line", f ? json_null() : json_boolean(line.bow <= MM_BLEND_BOW));
 	if (o && !f) {
 		json_object_set_new(
 			o, "length_kl_bits_per_byte", json_real(mm_kl_bits_per_byte(side[2 * n], d->texts.mean_bytes)));

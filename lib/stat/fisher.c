@@ -245,20 +245,49 @@ MM_BODY double leaves_body(const float *a, const float *b, const float *length, 
 }
 MM_TARGETS(double, leaves, (const float *a, const float *b, const float *length, double *d), (a, b, length, d))
 
+/* Kinds are runs of bytes. */
+struct run {
+	uint16_t from, to;
+	uint8_t kind;
+};
+
+static size_t runs(struct run *out)
+{
+	size_t n = 0;
+	for (unsigned x = 0; x < MM_BYTES; x++) {
+		if (n && out[n - 1].kind == kind_of(x))
+			out[n - 1].to = (uint16_t)(x + 1);
+		else
+			out[n++] = (struct run){ (uint16_t)x, (uint16_t)(x + 1), (uint8_t)kind_of(x) };
+	}
+	return n;
+}
+
+static double run_sum(const double *d, size_t n)
+{
+	double s[4] = { 0 };
+	size_t i = 0;
+	for (; i + 4 <= n; i += 4)
+		for (size_t l = 0; l < 4; l++)
+			s[l] += d[i + l];
+	for (; i < n; i++)
+		s[0] += d[i];
+	return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
 static void wasserstein(const float *a, const float *b, size_t m, double *v)
 {
 	float length[MM_BYTE_STRIDE] = { 0 };
-	uint8_t kind[MM_BYTES];
+	struct run run[MM_BYTES];
 	double d[MM_BYTE_STRIDE];
-	for (unsigned x = 0; x < MM_BYTES; x++) {
-		kind[x] = (uint8_t)kind_of(x);
-		length[x] = kind[x] == END ? 0.5f : kind[x] == LETTER ? 0.125f : 0.25f;
-	}
+	size_t n_run = runs(run);
+	for (unsigned x = 0; x < MM_BYTES; x++)
+		length[x] = kind_of(x) == END ? 0.5f : kind_of(x) == LETTER ? 0.125f : 0.25f;
 	for (size_t i = 0; i < m; i++) {
 		double mass[KINDS] = { 0 };
 		v[i] = leaves(a + i * MM_BYTE_STRIDE, b + i * MM_BYTE_STRIDE, length, d);
-		for (size_t x = 0; x < MM_BYTES; x++)
-			mass[kind[x]] += d[x];
+		for (size_t r = 0; r < n_run; r++)
+			mass[run[r].kind] += run_sum(d + run[r].from, (size_t)(run[r].to - run[r].from));
 		for (int x = 'a'; x <= 'z'; x++)
 			v[i] += 0.125 * fabs(d[x] + d[x - 32]);
 		for (int x = 0; x < END; x++)

@@ -42,6 +42,12 @@ _TREE = ("name", "kind", "base", "parent", "kl_bits_per_byte", "parent2", "alpha
 _CLUSTERS = ("name", "middle", "silhouette", "members")
 _LEGS = ("from", "to", "from_step", "to_step", "kl_bits_per_byte", "turn_degrees")
 _TEXTS = ("index", "weight", "domain", "text")
+_DISTANCES = ("name", "distance", "low", "high", "unit", "family", "params", "dtype")
+_METRIC_TREE = ("name", "kind", "base", "parent", "distance", "parent2", "alpha", "support")
+_METRIC_LEGS = ("from", "to", "from_step", "to_step", "distance", "low", "high", "heading_degrees")
+_CHECKPOINTS = ("name", "step", "along", "off", "to_last")
+_CORRELATIONS = ("a", "b", "pearson", "spearman")
+_DISAGREE = ("a", "b", "kl_rank", "rank", "domain", "kl_bits_per_byte", "distance")
 _PLACE = ("name", "kl_bits_per_byte", "stderr_bits_per_byte", "interval_bits_per_byte")
 _COMMANDS = ("name", "access", "help")
 
@@ -199,13 +205,18 @@ class Client:
         max_bytes: Optional[float] = None,
         smaller: bool = False,
         domain: Optional[str] = None,
+        metric: Optional[str] = None,
     ) -> Table:
         """The k (10) nearest relatives, nearest first: kl_bits_per_byte, kl_nats_per_text. Bounds in parameters and bytes of
-        weights; smaller: with fewer parameters than the model itself; domain: on the texts of that domain alone."""
+        weights; smaller: with fewer parameters than the model itself; domain: on the texts of that domain alone.
+
+        metric, here and below: kl (default), or fisher, hellinger, jeffreys, js, wasserstein, which compare distributions of the
+        next byte and so any two models. These give distance, low and high (95 %) and unit in place of kl_bits_per_byte; models
+        without features are in info["without_features"], and Refused is raised when the model itself has none."""
         return self._table(
             "near",
             "neighbours",
-            _NEAR,
+            _NEAR if metric in (None, "kl") else _DISTANCES,
             name=name,
             k=k,
             family=family,
@@ -214,32 +225,74 @@ class Client:
             max_bytes=max_bytes,
             smaller=smaller or None,
             domain=domain,
+            metric=metric,
         )
 
-    def dist(self, a: str, b: str, *, domain: Optional[str] = None) -> Record:
+    def dist(self, a: str, b: str, *, domain: Optional[str] = None, metric: Optional[str] = None) -> Record:
         """Distance of two models: kl_bits_per_byte, its stderr_bits_per_byte and 95 % interval_bits_per_byte, the same in nats
         per text, and for every domain of the texts."""
-        return self.call("dist", a=a, b=b, domain=domain)
+        return self.call("dist", a=a, b=b, domain=domain, metric=metric)
 
-    def trajectory(self, run: str) -> Table:
-        """The legs of a training run, checkpoint by checkpoint; info has path and distance in sqrt(nats per text)."""
-        return self._table("trajectory", "legs", _LEGS, run=run)
+    def trajectory(self, run: str, *, metric: Optional[str] = None) -> Table:
+        """The legs of a training run, checkpoint by checkpoint; info has path and distance in sqrt(nats per text), or in the
+        metric's unit. By a metric info["checkpoints"] says how far along the way from the first to the last each one is and
+        how far off it (shares of its length); by fisher heading_degrees is the angle between a leg and the way to the last."""
+        if metric in (None, "kl"):
+            return self._table("trajectory", "legs", _LEGS, run=run, metric=metric)
+        t = self._table("trajectory", "legs", _METRIC_LEGS, run=run, metric=metric)
+        t.info["checkpoints"] = Table(_rows("trajectory", dict(t.info), "checkpoints"), _CHECKPOINTS)
+        return t
 
-    def tree(self, *, domain: Optional[str] = None) -> Table:
+    def tree(self, *, domain: Optional[str] = None, metric: Optional[str] = None) -> Table:
         """The likely parent of every model: kind is root, child, checkpoint, merge or copy."""
-        return self._table("tree", "models", _TREE, domain=domain)
+        return self._table("tree", "models", _TREE if metric in (None, "kl") else _METRIC_TREE, domain=domain, metric=metric)
 
-    def cluster(self, linkage: Optional[str] = None, n: Optional[int] = None, *, domain: Optional[str] = None) -> Table:
+    def cluster(
+        self,
+        linkage: Optional[str] = None,
+        n: Optional[int] = None,
+        *,
+        domain: Optional[str] = None,
+        metric: Optional[str] = None,
+    ) -> Table:
         """Hierarchical clusters; linkage is average (default), ward or complete. info has newick and merges (heights in
         sqrt(nats per text))."""
-        return self._table("cluster", "clusters", _CLUSTERS, linkage=linkage, n=n, domain=domain)
+        return self._table("cluster", "clusters", _CLUSTERS, linkage=linkage, n=n, domain=domain, metric=metric)
+
+    # ---- metrics of next-byte distributions ----
+
+    def metrics_compare(self, metric: Optional[str] = None, k: Optional[int] = None) -> Table:
+        """Correlations of all pairs of metrics over all pairs of models (and in "domains" for each domain); info["disagree"] has
+        the k (10) pairs of models that kl and the metric (fisher) see most differently, info["same_nearest"] the share of models
+        with the same nearest one by both."""
+        t = self._table("metrics_compare", "correlations", _CORRELATIONS, metric=metric, k=k)
+        t.info["disagree"] = Table(_rows("metrics_compare", dict(t.info), "disagree"), _DISAGREE)
+        return t
+
+    def fisher(self, name: str, *, domain: Optional[str] = None) -> Record:
+        """The Fisher metric in the directions from a model to the others: dimension (effective) and trace (mean squared distance,
+        rad^2), each with its standard error; spectrum: the largest eigenvalues as shares of the trace."""
+        return self.call("fisher", name=name, domain=domain)
+
+    def merge_check(self, a: str, b: str, merged: str, *, metric: Optional[str] = None) -> Record:
+        """Does a merge lie on the line from a to b? along and off_line are shares of its length, with 95 % intervals along_low,
+        along_high, off_line_low, off_line_high; on_line: as merges do (by kl; None by other metrics)."""
+        return self.call("merge_check", a=a, b=b, merged=merged, metric=metric)
 
     # ---- the map ----
 
-    def map(self, method: Optional[str] = None, *, epoch: Optional[int] = None, dim: Optional[int] = None, domain: Optional[str] = None) -> Table:
+    def map(
+        self,
+        method: Optional[str] = None,
+        *,
+        epoch: Optional[int] = None,
+        dim: Optional[int] = None,
+        domain: Optional[str] = None,
+        metric: Optional[str] = None,
+    ) -> Table:
         """Places of all models: x, y, z in the unit that info["unit"] names. method is pca, mds or tsne; dim (2 or 3) is for
         the latter two; info has epoch, explained and the quality of the layouts."""
-        return self._table("map", "points", _POINTS, method=method, epoch=epoch, dim=dim, domain=domain)
+        return self._table("map", "points", _POINTS, method=method, epoch=epoch, dim=dim, domain=domain, metric=metric)
 
     def epochs(self) -> Table:
         """The epochs of the map; displacement says how far models moved between them."""
@@ -313,10 +366,11 @@ class Client:
         folds: Optional[int] = None,
         seed: Optional[int] = None,
         domain: Optional[str] = None,
+        metric: Optional[str] = None,
     ) -> Table:
         """With a name: every benchmark of that model, predicted, with its 95 % interval. Without: how well each benchmark can
         be predicted; with bench, and info["predictions"] has that of every model. In the unit of the scores."""
-        args: Dict[str, Any] = {"bench": bench, "folds": folds, "seed": seed, "domain": domain}
+        args: Dict[str, Any] = {"bench": bench, "folds": folds, "seed": seed, "domain": domain, "metric": metric}
         if name is not None:
             return self._table("predict", "predictions", _PREDICT, name=name, **args)
         t = self._table("predict", "benchmarks", _QUALITY, **args)

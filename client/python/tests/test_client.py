@@ -46,6 +46,11 @@ def test_status(m):
         (lambda m: m.tree(), ["call", "tree"], "models"),
         (lambda m: m.cluster("ward", 2), ["call", "cluster", "linkage=ward", "n=2"], "clusters"),
         (lambda m: m.trajectory("qwen2-a-run"), ["call", "trajectory", "run=qwen2-a-run"], "legs"),
+        (lambda m: m.near("neox-a", k=2, metric="js"), ["near", "neox-a", "-k", "2", "--metric", "js"], "neighbours"),
+        (lambda m: m.map("mds", metric="fisher"), ["call", "map", "method=mds", "metric=fisher"], "points"),
+        (lambda m: m.tree(metric="hellinger"), ["tree", "--metric", "hellinger"], "models"),
+        (lambda m: m.cluster(metric="wasserstein"), ["cluster", "--metric", "wasserstein"], "clusters"),
+        (lambda m: m.predict("qwen2-a", metric="fisher"), ["predict", "qwen2-a", "--metric", "fisher"], "predictions"),
         (lambda m: m.scores(), ["call", "scores"], "benchmarks"),
         (lambda m: m.predict("qwen2-a"), ["call", "predict", "name=qwen2-a"], "predictions"),
         (lambda m: m.commands(), ["call", "commands"], "commands"),
@@ -109,6 +114,53 @@ def test_fewer_texts(m):
     assert {"pca"} <= set(found.info["places"])
     with pytest.raises(modelmap.Refused):
         m.place([(0, -1.0, 1.0), (0, -2.0, 1.0)])
+
+
+# ---- metrics of next-byte distributions ----
+
+METRICS = ["fisher", "hellinger", "jeffreys", "js", "wasserstein"]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_metrics(m, metric):
+    names = m.vectors().names
+    d = {}
+    for a in names:
+        t = m.near(a, k=100, metric=metric)
+        assert t.info["metric"] == metric and t.info["complete"] and "without_features" not in t.info
+        assert len(t) == len(names) - 1 and t.column("distance") == sorted(t.column("distance"))
+        for r in t:
+            assert 0 <= r["low"] <= r["distance"] <= r["high"] and "kl_bits_per_byte" not in r
+            d[a, r["name"]] = r["distance"]
+    for (a, b), v in d.items():
+        assert d[b, a] == v
+        if metric in ("fisher", "hellinger", "wasserstein"):
+            assert all(v <= d[a, c] + d[c, b] + 1e-12 for c in names if c not in (a, b))
+    assert d["bard-mini", "neox-a-shakespeare"] == 0  # copies
+    one = m.dist("neox-a", "qwen2-a", metric=metric)
+    assert one["distance"] == d["neox-a", "qwen2-a"] and one["unit"] == t[0]["unit"]
+    assert sum(r["probes"] for r in one["domains"]) == one["probes"]
+    part = m.dist("neox-a", "qwen2-a", metric=metric, domain="even")
+    assert part["distance"] == [r for r in one["domains"] if r["domain"] == "even"][0]["distance"]
+
+
+def test_metric_figures(m):
+    t = m.metrics_compare(k=3)
+    assert len(t) == 15 and t.info["metric"] == "fisher"
+    assert all(-1 <= r["pearson"] <= 1 and -1 <= r["spearman"] <= 1 for r in t)
+    assert len(t.info["disagree"]) == 3 and t.info["disagree"][0]["probes"]
+    f = m.fisher("qwen2-a")
+    assert 1 <= f["exact_dimension"] <= f["models"] and abs(sum(f["spectrum"]) - 1) < 1e-6
+    assert abs(f["dimension"] - f["exact_dimension"]) < 6 * f["dimension_stderr"]
+    w = m.trajectory("qwen2-a-run", metric="fisher")
+    stops = w.info["checkpoints"]
+    assert stops[0]["along"] == 0 and stops[len(stops) - 1]["along"] == pytest.approx(1)
+    assert w.info["path"] == pytest.approx(sum(w.column("distance")))
+    c = m.merge_check("qwen2-a", "qwen2-a-shakespeare", "neox-a")
+    assert c["on_line"] is False and c["along_low"] <= c["along"] <= c["along_high"]
+    assert m.merge_check("qwen2-a", "qwen2-a-shakespeare", "neox-a", metric="js")["on_line"] is None
+    with pytest.raises(modelmap.Error):
+        m.merge_check("bard-mini", "neox-a-shakespeare", "qwen2-a")
 
 
 # ---- errors ----

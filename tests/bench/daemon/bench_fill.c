@@ -1,7 +1,9 @@
 /* A state directory with K models of N texts that were never files, for measurements of a large map (bench_large.sh).
  *
- *   bench_fill DIR K N     writes DIR/texts.jsonl and DIR/state */
+ *   bench_fill DIR K N [M]     writes DIR/texts.jsonl and DIR/state; with features at M probes */
+#include "stat/stat_fisher.h"
 #include "store/store.h"
+#include "tensor/tensor.h"
 #include "wire/wire.h"
 
 #include <math.h>
@@ -22,7 +24,67 @@ struct fill {
 	size_t n, from, to;
 	const float *hard, *family; /* [n], [64, n] */
 	float *v;
+	size_t m;	    /* probes; 0: no features */
+	const float *logit; /* [64, m, MM_BYTES] of sqrt p, by family */
+	uint16_t *half;	    /* [m, MM_BYTES] */
+	uint8_t set[MM_PROBES_ID];
 };
+
+#define NOISE 65536
+static float noise[NOISE];
+
+/* The family's distributions, changed by a model's own noise: relatives at all distances. */
+static int put_features(struct mm_txn *t, const struct fill *f, size_t i, uint64_t id, struct mm_err *e)
+{
+	struct mm_rng r;
+	mm_rng_init(&r, i + 900);
+	float spread = (float)(0.02 + 0.4 * mm_rng_double(&r)), row[MM_BYTES];
+	for (size_t m = 0; m < f->m; m++) {
+		size_t at = (size_t)mm_rng_below(&r, NOISE);
+		double sum = 0;
+		for (size_t b = 0; b < MM_BYTES; b++) {
+			row[b] = f->logit[(i % 64 * f->m + m) * MM_BYTES + b] * (1 + spread * noise[(at + b) % NOISE]);
+			sum += (double)row[b] * (double)row[b];
+		}
+		for (size_t b = 0; b < MM_BYTES; b++)
+			f->half[m * MM_BYTES + b] = mm_f32_to_f16(row[b] / (float)sqrt(sum));
+	}
+	struct mm_stored_array a = { .name = "next_byte",
+		.type = MM_A_F16,
+		.n_dim = 2,
+		.dim = { f->m, MM_BYTES },
+		.data = f->half,
+		.n_byte = f->m * MM_BYTES * sizeof(uint16_t) };
+	struct mm_stored_array s = { .name = "probe_set",
+		.type = MM_A_U8,
+		.n_dim = 1,
+		.dim = { MM_PROBES_ID },
+		.data = f->set,
+		.n_byte = MM_PROBES_ID };
+	return mm_array_put(t, id, &a, e) || mm_array_put(t, id, &s, e) ? -1 : 0;
+}
+
+static void features_init(struct fill *f, const struct mm_texts *texts)
+{
+	struct mm_probes p;
+	struct mm_rng r;
+	MUST(mm_probes_make(&p, texts, f->m, &err));
+	f->m = p.n;
+	mm_probes_id(&p, false, f->set);
+	mm_probes_free(&p);
+	float *x = malloc(64 * f->m * MM_BYTES * sizeof(float));
+	float *base = malloc(f->m * MM_BYTES * sizeof(float));
+	mm_rng_init(&r, 7);
+	for (size_t i = 0; i < NOISE; i++)
+		noise[i] = (float)(2 * mm_rng_double(&r) - 1);
+	for (size_t i = 0; i < f->m * MM_BYTES; i++)
+		base[i] = (float)(1.5 * mm_rng_normal(&r));
+	for (size_t i = 0; i < 64 * f->m * MM_BYTES; i++)
+		x[i] = expf(base[i % (f->m * MM_BYTES)] + 0.7f * (float)mm_rng_normal(&r));
+	free(base);
+	f->logit = x;
+	f->half = malloc(f->m * MM_BYTES * sizeof(uint16_t));
+}
 
 /* Families around a common difficulty of the texts, as in bench_map.c. */
 static int put(struct mm_txn *t, void *ctx, struct mm_err *e)
@@ -61,7 +123,7 @@ static int put(struct mm_txn *t, void *ctx, struct mm_err *e)
 			.dim = { f->n },
 			.data = f->v,
 			.n_byte = f->n * sizeof(float) };
-		if (mm_model_put(t, &m, e) || mm_array_put(t, m.id, &a, e))
+		if (mm_model_put(t, &m, e) || mm_array_put(t, m.id, &a, e) || (f->m && put_features(t, f, i, m.id, e)))
 			return -1;
 	}
 	return 0;
@@ -69,8 +131,8 @@ static int put(struct mm_txn *t, void *ctx, struct mm_err *e)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4) {
-		puts("bench_fill DIR K N: used by bench_large.sh");
+	if (argc != 4 && argc != 5) {
+		puts("bench_fill DIR K N [M]: used by bench_large.sh");
 		return 0;
 	}
 	size_t k = strtoul(argv[2], NULL, 10), n = strtoul(argv[3], NULL, 10);
@@ -101,6 +163,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < 64 * n; i++)
 		family[i] = (float)(30 * mm_rng_normal(&r));
 	struct fill fill = { .n = n, .hard = hard, .family = family, .v = malloc(n * sizeof(float)) };
+	if (argc == 5 && (fill.m = strtoul(argv[4], NULL, 10)))
+		features_init(&fill, &texts);
 	for (; fill.from < k; fill.from = fill.to) {
 		fill.to = MM_MIN(k, fill.from + 500);
 		MUST(mm_store_write(s, put, &fill, &err));
