@@ -119,6 +119,13 @@ static void test_memorised(void **state)
 		MUST(mm_leak_test(&in, i, &w.t[i], r, r + w.n, &err));
 		for (int side = MM_LEAK_MEMORISED; side < MM_LEAK_SIDES; side++)
 			assert_true(w.t[i].known[side] && w.t[i].n_predictors[side] >= MM_LEAK_MIN_PREDICTORS);
+		size_t others = 0, strangers = 0;
+		for (size_t j = 0; j < w.k; j++) {
+			others += j != i && usable[j];
+			strangers += usable[j] && w.group[j] != w.group[i];
+		}
+		assert_int_equal(w.t[i].n_predictors[MM_LEAK_RELATIVES], others);
+		assert_int_equal(w.t[i].n_predictors[MM_LEAK_STRANGERS], strangers);
 		/* the same rows, the same answer; by size another unit: nats for each compressed byte */
 		assert_true(w.t[i].mix[MM_LEAK_MEMORISED].llr == w.t[i].mix[MM_LEAK_MEMORISED_PP].llr);
 		if (w.leaked[i])
@@ -128,8 +135,10 @@ static void test_memorised(void **state)
 	for (size_t i = 0; i < w.k; i++) {
 		for (int side = MM_LEAK_MEMORISED; side < MM_LEAK_SIDES; side++)
 			assert_true(w.leaked[i] ? w.t[i].p[side] < 1e-3 : w.t[i].p[side] > 1e-3);
+		for (int side = 0; side < MM_LEAK_SIDES; side++)
+			assert_true(!w.t[i].known[side] || w.t[i].mix[side].llr <= w.t[i].mix[w.t[i].best].llr);
 		if (w.leaked[i]) /* in the unit of the log-likelihoods, whichever side says so */
-			assert_true(fabs(w.t[i].gain - 0.6 * SIM_TOKENS) < 40);
+			assert_true(fabs(w.t[i].gain - 0.6 * SIM_TOKENS) < 25);
 	}
 	free(mink[leaked]);
 	mink[leaked] = NULL; /* stored by an older scorer */
@@ -148,6 +157,52 @@ static void test_memorised(void **state)
 	sim_free(&w);
 }
 
+/* Every model is calibrated by the others that are not known to be leaked, and not by itself. */
+static void test_decide(void **state)
+{
+	(void)state;
+	struct mm_err err;
+	static struct mm_leak_test t[40];
+	bool leaked[40];
+	for (size_t i = 0; i < 40; i++) {
+		leaked[i] = i < 20;
+		t[i].known[MM_LEAK_RELATIVES] = true;
+		t[i].mix[MM_LEAK_RELATIVES].llr = leaked[i] ? 100 : 1;
+	}
+	t[39].mix[MM_LEAK_RELATIVES].llr = 20;
+	MUST(mm_leak_decide(t, leaked, 40, &err));
+	assert_close(log(t[39].p[MM_LEAK_RELATIVES]), -10, 1e-9); /* the factor that is always assumed */
+	assert_close(log(t[0].p[MM_LEAK_RELATIVES]), -50, 1e-9);
+	assert_true(t[39].p[MM_LEAK_MEMORISED] == 1);
+	assert_close(log(t[39].p_all), -10, 1e-9);
+	/* a sign of little weight costs the others little, and counts for little */
+	t[39].sign[MM_LEAK_LEVEL] = (struct mm_leak_sign_result){ .known = true, .p = 1e-4 };
+	MUST(mm_leak_decide(t, leaked, 40, &err));
+	assert_true(t[39].p_all > t[39].p[MM_LEAK_RELATIVES] && t[39].p_all < 1.2 * t[39].p[MM_LEAK_RELATIVES]);
+	t[38].sign[MM_LEAK_LEVEL] = (struct mm_leak_sign_result){ .known = true, .p = 1e-3 };
+	MUST(mm_leak_decide(t, leaked, 40, &err));
+	assert_true(t[38].p_all > 0.005 && t[38].p_all < 0.02);
+	MUST(mm_leak_decide(t, NULL, 40, &err)); /* nobody is known: half of the map like that is what is usual */
+	assert_true(t[39].p[MM_LEAK_RELATIVES] > 0.1);
+	/* without itself: twelve others, of which three are far; itself would be the quantile */
+	for (size_t i = 0; i < 13; i++)
+		t[i].mix[MM_LEAK_RELATIVES].llr = i < 6 ? 60 : 1;
+	t[6].mix[MM_LEAK_RELATIVES].llr = 59;
+	MUST(mm_leak_decide(t, NULL, 13, &err));
+	double alone = t[6].p[MM_LEAK_RELATIVES];
+	t[6].mix[MM_LEAK_RELATIVES].llr = 60;
+	MUST(mm_leak_decide(t, NULL, 13, &err));
+	assert_true(fabs(log(t[6].p[MM_LEAK_RELATIVES]) / log(alone) - 60.0 / 59) < 1e-9);
+	/* what matters */
+	struct mm_leak_test m = { .gain = 10 };
+	m.mix[0].separation = 3;
+	assert_true(mm_leak_matters(&m, 20, 512));
+	assert_false(mm_leak_matters(&m, 4, 512));
+	assert_false(mm_leak_matters(&m, 20, 4000)); /* a gain of nothing a byte */
+	m.mix[0].separation = 1;
+	assert_false(mm_leak_matters(&m, 20, 512));
+}
+
 /* By hand: a byte that never came costs 8 bits, one that came once after the same byte one bit. */
 static void test_size(void **state)
 {
@@ -157,6 +212,7 @@ static void test_size(void **state)
 	static char text[4096], mixed[4096];
 	assert_true(mm_leak_size("", 0, &err) == 1 && mm_leak_size("a", 1, &err) == 1);
 	assert_close(mm_leak_size("aaa", 3, &err), 10.0 / 8, 1e-12);
+	assert_close(mm_leak_size("abab", 4, &err), (8 + 9 + 2 + 1) / 8.0, 1e-12); /* 1 of 2 of 2 kinds: 2 bits */
 	assert_close(mm_leak_size("ab", 2, &err), (8 + 1 + 8) / 8.0, 1e-12); /* leaving the empty context costs a bit */
 	for (size_t i = 0; i < sizeof(text); i++)
 		text[i] = mixed[i] = "a man who would be king, or not "[(i * i / 7 + i) % 32];
@@ -219,8 +275,8 @@ static void test_level(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_control), cmocka_unit_test(test_refuted),
-		cmocka_unit_test(test_combine), cmocka_unit_test(test_memorised), cmocka_unit_test(test_size),
-		cmocka_unit_test(test_level) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_decide), cmocka_unit_test(test_control),
+		cmocka_unit_test(test_refuted), cmocka_unit_test(test_combine), cmocka_unit_test(test_memorised),
+		cmocka_unit_test(test_size), cmocka_unit_test(test_level) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
