@@ -42,6 +42,12 @@ static void test_weights(void **state)
 		b[i] = 0.02f * gauss(&rng);
 	mm_weight_match(b, a, N, &m);
 	assert_true(m.equal < 0.05 && fabs(m.corr) < 0.15);
+	for (size_t i = 0; i < N; i++) { /* another one of weights that are all about one */
+		a[i] = 1 + 0.05f * gauss(&rng);
+		b[i] = 1 + 0.05f * gauss(&rng);
+	}
+	mm_weight_match(a, b, N, &m);
+	assert_true(fabs(m.corr) < 0.15);
 	for (size_t i = 0; i < N; i++) /* doubled: not equal from either side */
 		b[i] = 2 * a[i];
 	mm_weight_match(b, a, N, &m);
