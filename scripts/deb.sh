@@ -1,8 +1,8 @@
 #!/bin/bash
-# Makes the Debian packages: deb.sh BUILD, the build folder; what comes out lies in BUILD/deb, what belongs to
-# an upload in BUILD/deb/all. The tree is copied first (what git
-# knows or would take; without git, all but build folders), so that debian/ and the objects of a build of one's own stay as they
-# are. The page for a browser comes from BUILD/web, if `make web` could make it. Ends with lintian, where that is installed.
+# Makes the Debian packages: deb.sh BUILD, the build folder; what comes out lies in BUILD/deb, what belongs to an upload in
+# BUILD/deb/all. The tree is copied first (what git knows or would take; without git, all but build folders), so that debian/ and the
+# objects of a build of one's own stay as they are. The page for a browser comes from BUILD/web, if `make web` could make it. Ends with
+# lintian, where that is installed.
 set -eu
 cd "$(dirname "$0")/.."
 build=$(readlink -f "$1")
