@@ -155,10 +155,11 @@ static void test_jump(void **state)
 	mm_run_jump(d, a, mean, 6, 3, &s);
 	assert_true(s.away > 20 && s.factor == 0);
 	mm_run_jump(d, a, mean, 6, 2, &s);
-	assert_true(s.away < 1 && s.factor == 0);
+	assert_true(s.away < 0.1 && s.factor == 0);	     /* one leg is as usual */
 	run_of((double[]){ 0, 9, 15, 19, 22, 60 }, 6, d, a); /* away at the end: only a loss is out of line */
 	mm_run_jump(d, a, mean, 6, 5, &s);
 	assert_true(s.factor == 0 && s.away == 0);
+	assert_close(s.usual, (16 + 36) / 2.0, 1e-9); /* of the others: 81, 36, 16, 9 */
 	mean[5] = -1100;
 	mm_run_jump(d, a, mean, 6, 5, &s);
 	assert_true(s.factor > 20 && fabs(s.fell - 100) < 1e-9);
