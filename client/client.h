@@ -165,6 +165,7 @@ void mm_cli_catch_signals(void);
 
 int mm_run_status(struct mm_cli *c, struct mm_err *err);
 int mm_run_doctor(struct mm_cli *c, struct mm_err *err);
+int mm_run_top(struct mm_cli *c, struct mm_err *err);
 int mm_run_models(struct mm_cli *c, struct mm_err *err);
 int mm_run_show(struct mm_cli *c, struct mm_err *err);
 int mm_run_near(struct mm_cli *c, struct mm_err *err);
