@@ -6,7 +6,7 @@ zoo=$shared/zoo/dev
 [ -d "$zoo/models" ] || { echo "skip: ../shared/zoo not here"; exit 77; }
 e2e_begin zoo
 texts=$zoo/texts.jsonl
-give_up=5s
+give_up=5s probes=256
 e2e_config
 e2e_start
 (cd "$zoo/models" && cp -rL . "$models")
@@ -85,4 +85,30 @@ grep -c 'scoring, process' "$work/log" >"$work/count"
 [ "$(cat "$work/count")" -le 38 ] || fail "$(cat "$work/count") runs for 38 models"
 mm export --vectors "$work/v2.npy" --names "$work/v2.txt" >/dev/null 2>&1 || fail "export"
 cmp "$work/v.npy" "$work/v2.npy" || fail "other vectors after a restart"
+# Metrics of next-byte distributions: axioms on all triples, same weights, bases; and how far they agree with kl.
+for metric in fisher hellinger jeffreys js wasserstein; do
+	while read -r name; do
+		printf '%s\t%s\n' "$metric" "$(mm --json near "$name" -k 40 --metric "$metric")"
+	done <"$zoo/models.txt"
+done >"$work/metrics" || fail "near --metric"
+python3 "$tool" metrics "$zoo/truth.json" <"$work/metrics" || fail "metrics"
+# They see other things of a model, but not other models: 0.7 measured, half of that is a mistake somewhere.
+q "[r['spearman']>0.5 for r in d['correlations'] if r['a']=='kl']==[True]*5 and d['models']==$((n_all + 1))" metrics compare ||
+	fail "metrics compare: $(mm metrics compare)"
+for share in 025 050 075; do
+	q "d['on_line'] and abs(d['along']-0.$share)<0.05 and 0.02<d['off_line']<0.09" \
+		merge-check llama-a llama-a-code "llama-a-mix-code-$share" || fail "merge-check: $(mm merge-check llama-a llama-a-code "llama-a-mix-code-$share")"
+done
+q "d['on_line'] is False" merge-check llama-a llama-a-code llama-a-docs || fail "merge-check: a fine-tune is no merge"
+q "[c['along'] for c in d['checkpoints']]==sorted(c['along'] for c in d['checkpoints'])" trajectory llama-a-run --metric fisher ||
+	fail "trajectory: $(mm trajectory llama-a-run --metric fisher)"
+# A transformer, a Mamba and an RWKV with tokenizers of their own on one map.
+if [ -d "$shared/conformance/dev/rwkv" ]; then
+	cp -rL "$shared/conformance/dev/mamba" "$models/a-mamba" && cp -rL "$shared/conformance/dev/rwkv" "$models/an-rwkv"
+	chmod -R u+w "$models"
+	until_true 120 "mamba and rwkv are on the map" q "len([m for m in d['models'] if m['on_map']])==$n_all+3" models
+	q "{'llama-a','a-mamba','an-rwkv'} <= {p['name'] for p in d['points']} and 'without_features' not in d" map --metric fisher ||
+		fail "they are not on one map"
+	q "d['low']<=d['distance']<=d['high'] and d['distance']>0" dist a-mamba an-rwkv --metric fisher || fail "mamba and rwkv"
+fi
 e2e_stop

@@ -259,6 +259,41 @@ def mapped(src, dst, go):
             m[half:] = data[half:]
 
 
+def metrics(truth):
+    """Lines "METRIC", a tab and near's JSON for each healthy model on standard input: axioms, same weights, bases."""
+    truth = json.load(open(truth))
+    d, bad = {}, 0
+    for line in sys.stdin:
+        metric, text = line.split("\t", 1)
+        a = json.loads(text)
+        d.setdefault(metric, {})[a["model"]] = {n["name"]: n["distance"] for n in a["neighbours"] if n["name"] in truth}
+    for metric, of in sorted(d.items()):
+        names = sorted(of)
+        all_of = sorted(of[a][b] for a in names for b in names if a < b)
+        usual = all_of[len(all_of) // 2]
+        for a in names:
+            for b in names:
+                if a == b:
+                    continue
+                if of[a][b] != of[b][a]:
+                    bad += print("%s: %s and %s are not as far as %s and %s" % (metric, a, b, b, a)) is None
+                # js and jeffreys are squares in small: no triangle
+                if metric in ("fisher", "hellinger", "wasserstein"):
+                    far = [c for c in names if c not in (a, b) and of[a][b] > of[a][c] + of[c][b] + 1e-12]
+                    bad += far and print("%s: %s, %s, %s: no triangle" % (metric, a, far[0], b)) is None or 0
+        if of["bard-mini"]["neox-a-shakespeare"] != 0:
+            bad += print("%s: copies are apart" % metric) is None
+        # rounding of the weights to bf16: a hundredth of what is usual between two models
+        if of["mistral-a"]["mistral-a-fp32"] > 0.01 * usual:
+            bad += print("%s: the same weights are %g apart, usual is %g" % (metric, of["mistral-a"]["mistral-a-fp32"], usual)) is None
+        base = sum(truth[min(of[a], key=of[a].get)]["base"] == truth[a]["base"] for a in names)
+        print("%s: nearest of the same base %d of %d; f32 and bf16 %.2g of the median distance" % (
+            metric, base, len(names), of["mistral-a"]["mistral-a-fp32"] / usual))
+        if base < 0.85 * len(names):
+            bad += 1
+    return bad or len(d) != 5
+
+
 def believe():
     d = json.load(sys.stdin)
     if d["state"] == "waiting":
