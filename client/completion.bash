@@ -1,6 +1,9 @@
 # Bash completion of modelmap(1): the program itself knows its commands, options and the names of models.
 _modelmap() {
 	local line cur=${COMP_WORDS[COMP_CWORD]}
+	# Words as they will be: what is escaped or quoted on the line is not so in a name.
+	local words=("${COMP_WORDS[@]//\\/}")
+	words=("${words[@]/#[\"\']/}")
 	COMPREPLY=()
 	while IFS= read -r line; do
 		case $line in
@@ -19,7 +22,7 @@ _modelmap() {
 			COMPREPLY+=("$line")
 			;;
 		esac
-	done < <("${COMP_WORDS[0]}" __complete "$COMP_CWORD" "${COMP_WORDS[@]}" 2>/dev/null)
+	done < <("${COMP_WORDS[0]}" __complete "$COMP_CWORD" "${words[@]}" 2>/dev/null)
 	# A colon splits words in bash: what stands before it must not come twice.
 	if [[ $cur == *:* ]] && declare -F __ltrim_colon_completions >/dev/null; then
 		__ltrim_colon_completions "$cur"

@@ -10,6 +10,9 @@ case $PREFIX in /*) ;; *) echo "install: PREFIX must be absolute" >&2; exit 2 ;;
 bin=$PREFIX/bin share=$PREFIX/share units=$PREFIX/lib/systemd/system
 conf=$SYSCONFDIR/modelmapd/modelmapd.yaml
 programs="modelmapd modelmap-score modelmap"
+# Where zsh looks for functions: of packages, of the administrator.
+zsh=$share/zsh/site-functions
+[ "$PREFIX" != /usr ] || zsh=$share/zsh/vendor-completions
 
 # Where the system's Python looks below this prefix: Debian's own packages lie in one directory for all versions.
 python_dir() {
@@ -26,7 +29,8 @@ case $PYTHONDIR in *[!A-Za-z0-9/._+-]*) echo "install: PYTHONDIR: letters, digit
 uninstall() {
 	for p in $programs; do rm -f "$DESTDIR$bin/$p"; done
 	rm -f "$DESTDIR$units/modelmapd.service" "$DESTDIR$PREFIX/lib/sysusers.d/modelmapd.conf" \
-		"$DESTDIR$PREFIX/lib/tmpfiles.d/modelmapd.conf" "$DESTDIR$share/bash-completion/completions/modelmap"
+		"$DESTDIR$PREFIX/lib/tmpfiles.d/modelmapd.conf" "$DESTDIR$share/bash-completion/completions/modelmap" \
+		"$DESTDIR$zsh/_modelmap"
 	for m in man/*.[1-8]; do rm -f "$DESTDIR$share/man/man${m##*.}/${m#man/}"; done
 	rm -rf "$DESTDIR$share/modelmapd" "$DESTDIR$share/doc/modelmapd"
 	[ -z "$PYTHONDIR" ] || rm -rf "$DESTDIR$PYTHONDIR/modelmap"
@@ -66,6 +70,7 @@ put 644 systemd/modelmapd.sysusers "$PREFIX/lib/sysusers.d/modelmapd.conf"
 put 644 systemd/modelmapd.tmpfiles "$PREFIX/lib/tmpfiles.d/modelmapd.conf"
 for m in man/*.[1-8]; do put 644 "$m" "$share/man/man${m##*.}/${m#man/}"; done
 put 644 client/completion.bash "$share/bash-completion/completions/modelmap"
+put 644 client/completion.zsh "$zsh/_modelmap"
 for d in README.md NEWS LICENSE; do put 644 $d "$share/doc/modelmapd/$d"; done
 if [ -n "$PYTHONDIR" ]; then
 	for f in client/python/modelmap/*.py client/python/modelmap/py.typed; do put 644 "$f" "$PYTHONDIR/modelmap/${f##*/}"; done

@@ -15,6 +15,7 @@ inst "$tmp/pkg" /usr >/dev/null
 for f in usr/bin/modelmapd usr/bin/modelmap-score usr/bin/modelmap usr/lib/systemd/system/modelmapd.service \
 	usr/lib/sysusers.d/modelmapd.conf usr/lib/tmpfiles.d/modelmapd.conf usr/share/man/man8/modelmapd.8 \
 	usr/share/man/man5/modelmapd.yaml.5 usr/share/bash-completion/completions/modelmap \
+	usr/share/zsh/vendor-completions/_modelmap \
 	usr/share/doc/modelmapd/README.md etc/modelmapd/modelmapd.yaml \
 	usr/lib/python3/dist-packages/modelmap/client.py usr/share/doc/modelmapd/examples/map_and_ridge.py; do
 	[ -s "$tmp/pkg/$f" ] || fail "$f is missing"
@@ -61,11 +62,12 @@ fi
 find "$tmp/own/lib" -path '*/dist-packages/modelmap/py.typed' | grep -q . || fail "the Python package"
 mkdir -p "$tmp/page/assets"
 echo page >"$tmp/page/index.html"
+echo page >"$tmp/page/one-file.tmpl"
 echo script >"$tmp/page/assets/a.js"
 mkdir -p "$tmp/web/usr/share/modelmapd/web/assets"
 echo old >"$tmp/web/usr/share/modelmapd/web/assets/old.js"
 WEBOUT=$tmp/page inst "$tmp/web" /usr >/dev/null
-[ "$(cd "$tmp/web/usr/share/modelmapd/web" && find . -type f | sort | tr '\n' ' ')" = "./assets/a.js ./index.html " ] || fail "the page"
+[ "$(cd "$tmp/web/usr/share/modelmapd/web" && find . -type f | sort | tr '\n' ' ')" = "./assets/a.js ./index.html ./one-file.tmpl " ] || fail "the page"
 PYTHONDIR="" inst "$tmp/nopy" /usr >/dev/null
 [ ! -e "$tmp/nopy/usr/lib/python3" ] || fail "PYTHONDIR= installs the Python package"
 mv "$tmp/own" "$tmp/moved"

@@ -34,7 +34,13 @@ tm() { tmux -S "$work/tmux" -f /dev/null "$@"; }
 screen() { tm capture-pane -p -t top; }
 shows() { screen | grep -q -e "$1"; }
 hides() { ! screen | grep -q -e "$1"; }
-trap 'tm kill-server 2>/dev/null; e2e_end' EXIT
+over() {
+	local rc=$?
+	tm kill-server 2>/dev/null
+	(exit $rc)
+	e2e_end
+}
+trap over EXIT
 tm new-session -d -s top -x 100 -y 30 "env -u TMUX PS1='READY> ' LC_ALL=C.UTF-8 bash --norc -i" || fail "tmux"
 until_true 20 "a shell" shows 'READY>'
 tm send-keys -t top "stty -g >$work/stty0; clear" Enter
@@ -90,4 +96,31 @@ until_true 20 "the end by ^C" shows 'end=0'
 again() { [ -s "$work/stty2" ]; }
 until_true 20 "stty" again
 cmp "$work/stty0" "$work/stty2" || fail "after a signal the terminal is left in another mode"
-tm kill-server
+
+# ---- completion: names with quotes and spaces, in bash and zsh ----
+odd="it's a \"model\" (v1)"
+mkdir "$models/$odd"
+cp "$fixtures/qwen2-a/config.json" "$models/$odd/"
+until_true 60 "the odd name is known" q "any(m['name'].startswith('it') for m in d['models'])" models
+bash -c 'compopt() { :; }; . client/completion.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _modelmap; printf "%s\n" "${COMPREPLY[@]}"' - \
+	"$bin/modelmap" -s "$work/control" show "it\\'s" >"$work/out"
+[ "$(eval "printf %s $(cat "$work/out")")" = "$odd" ] || fail "bash: $(cat "$work/out")"
+if command -v zsh >/dev/null; then
+	mkdir -p "$work/zsh"
+	cp client/completion.zsh "$work/zsh/_modelmap"
+	ln -s "$bin/modelmap" "$work/zsh/modelmap"
+	tm send-keys -t top "clear; env PATH=$work/zsh:\$PATH MODELMAP_SOCKET=$work/control PS1='ZSH> ' zsh -f" Enter
+	until_true 20 "zsh" shows 'ZSH>'
+	tm send-keys -t top "fpath=($work/zsh \$fpath); autoload -Uz compinit; compinit -u -d $work/zsh/dump; clear" Enter
+	tm send-keys -t top "modelmap --json doc" Tab
+	until_true 20 "zsh completes a command" shows 'modelmap --json doctor'
+	tm send-keys -t top C-u "modelmap models --js" Tab
+	until_true 20 "zsh completes an option" shows 'models --json'
+	tm send-keys -t top C-u "modelmap --json show it" Tab "> $work/zsh/shown" Enter
+	named() { [ "$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["name"])' "$work/zsh/shown" 2>/dev/null)" = "$odd" ]; }
+	until_true 20 "zsh completes and quotes the name of a model: $(screen)" named
+	tm send-keys -t top "modelmap texts check $work/texts.js" Tab Enter
+	until_true 20 "zsh completes a file" shows 'hash'
+else
+	echo "note: no zsh here, its completion is not tested"
+fi
