@@ -64,6 +64,7 @@ mkdir -p "$tmp/page/assets"
 echo page >"$tmp/page/index.html"
 echo page >"$tmp/page/one-file.tmpl"
 echo script >"$tmp/page/assets/a.js"
+echo template >"$tmp/page/one-file.tmpl"
 mkdir -p "$tmp/web/usr/share/modelmapd/web/assets"
 echo old >"$tmp/web/usr/share/modelmapd/web/assets/old.js"
 WEBOUT=$tmp/page inst "$tmp/web" /usr >/dev/null
