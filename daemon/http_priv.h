@@ -55,7 +55,7 @@ struct mm_http {
 	struct mm_http_page *page; /* NULL: none */
 	uint64_t next_token;
 	struct mm_http_req *waiting;
-	size_t n_waiting, held; /* held: bytes of answers that are not sent yet */
+	size_t n_waiting, held;	    /* held: bytes of answers that are not sent yet */
 	struct mm_http_peer *peers; /* every connection, http.c's */
 	struct mm_http_stream *streams;
 	size_t n_streams;

@@ -58,10 +58,11 @@ function value(k: string, v: unknown): Child {
 	return one(v);
 }
 
-function evidence(e: Row): HTMLElement {
+function evidence(e: Row, message: string): HTMLElement {
 	const box = el("div"), facts = el("table");
 	for (const [k, v] of Object.entries(e)) {
 		if (isRow(v) && Array.isArray(v["texts"]) && Array.isArray(v["suspect"])) box.prepend(histogram(v as unknown as Histogram));
+		else if (typeof v === "string" && v.length > 20 && message.includes(v)) continue; // said already
 		else if (k === "fingerprint" && /^0*$/.test(String(v))) continue; // not known
 		else if (Array.isArray(v) && v.length && v.every(isRow) && k !== "suspect_texts") box.append(el("h4", {}, k.replaceAll("_", " ")), tabled(v));
 		else facts.append(row(k.replaceAll("_", " "), value(k, v)));
@@ -73,7 +74,7 @@ function evidence(e: Row): HTMLElement {
 export function alertBox(a: Alert): HTMLElement {
 	return el("article", { class: `alert ${a.severity}` },
 		el("h3", {}, `${sign(a.severity)} ${a.kind.replaceAll("_", " ")}`, el("small", {}, ` ${a.severity}, ${a.state}${a.raised_at ? `, ${when(a.raised_at)}` : ""}`)),
-		el("p", { class: "message" }, a.message), evidence(a.evidence));
+		el("p", { class: "message" }, a.message), evidence(a.evidence, a.message));
 }
 
 /** A sign beside the word, so that the weight of an alert is not a colour alone. */

@@ -95,9 +95,9 @@ export function look(names: string[], models: Map<string, Model>, k: Known, by: 
 		words.set(n, w);
 		often.set(w, (often.get(w) ?? 0) + 1);
 	}
-	const order = [...often.keys()].filter((w) => w !== "none").sort((a, b) => often.get(b)! - often.get(a)! || (a < b ? -1 : 1));
+	const order = [...often.keys()].filter((w) => w !== "none").sort((a, b) => often.get(b)! - often.get(a)! || a.localeCompare(b, undefined, { numeric: true }));
 	const entries = new Map<string, Entry>([["none", none]]);
-	order.forEach((w, i) => entries.set(w, { label: w, colour: classes[i % 7]!, shape: (Math.floor(i / 7) + i) % 4, filter: `${by}=${quoted(w)}` }));
+	order.forEach((w, i) => entries.set(w, { label: w, colour: classes[i % 7]!, shape: ((i % 7) + Math.floor(i / 7)) % 4, filter: `${by}=${quoted(w)}` }));
 	const legend = order.slice(0, LEGEND_MAX).map((w) => entries.get(w)!);
 	if (often.has("none")) legend.push(none);
 	return { of: (n) => entries.get(words.get(n) ?? "none") ?? none, legend, more: Math.max(0, order.length - LEGEND_MAX) };
@@ -105,10 +105,11 @@ export function look(names: string[], models: Map<string, Model>, k: Known, by: 
 
 export const quoted = (w: string): string => (/\s/.test(w) ? `"${w}"` : w);
 
-/** Diameters in pixels. Numbers by their place between the least and the most; classes by how many they are. */
+/** Diameters in pixels, smaller where there are many. Numbers by their place between the least and the most; classes by how many they are. */
 export function sizes(names: string[], models: Map<string, Model>, k: Known, by: string): (name: string) => number {
-	if (by === "same") return () => 11;
-	if (by === "alert") return (n) => (k.alerts.has(n) ? 18 : 8);
+	const many = Math.max(0.4, Math.min(1, (300 / names.length) ** 0.25));
+	if (by === "same") return () => 11 * many;
+	if (by === "alert") return (n) => (k.alerts.has(n) ? 18 : 8) * many;
 	const v = new Map<string, number | null>(), often = new Map<string, number>();
 	for (const n of names) {
 		const m = models.get(n);
@@ -119,6 +120,6 @@ export function sizes(names: string[], models: Map<string, Model>, k: Known, by:
 	const { lo, hi } = range(v.values());
 	return (n) => {
 		const x = v.get(n);
-		return x == null ? 6 : 8 + (hi > lo ? (16 * (x - lo)) / (hi - lo) : 6);
+		return many * (x == null ? 6 : 8 + (hi > lo ? (16 * (x - lo)) / (hi - lo) : 6));
 	};
 }

@@ -325,6 +325,7 @@ function setFixed(): void {
 	}
 	for (const o of byId<HTMLSelectElement>("method").options) o.disabled = !(`map?method=${o.value}` in stored.answers);
 	byId("title").textContent = document.title = stored.title;
+	live.classList.add("still");
 	say(`as of ${new Date(stored.at * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`);
 }
 
@@ -337,8 +338,8 @@ async function start(): Promise<void> {
 		draw();
 		performance.mark("map");
 		drawPanel();
-		setFixed();
 		await details();
+		setFixed();
 		if (at.view.g.length || at.view.sel) drawPanel();
 	} catch (e) {
 		trouble(e as Error);
@@ -379,5 +380,5 @@ welcome.append(el("h1", {}, "Map of language models"),
 theme();
 if (scatter) bindMap(canvas, scatter, { hover, select, compare, step, lassoed: (g) => (g.length ? turnTo({ g }) : undefined) });
 // For tests and for the curious: where things are on the screen, and what it costs.
-Object.assign(window, { modelmap: { repeat, place, ask, setToken, point: (n: string) => at.points.get(n), shown: () => at.shown, view: () => at.view, moving: () => scatter?.moving ?? false, pixel: (x: number, y: number) => scatter?.pixel(x, y) } });
+Object.assign(window, { modelmap: { repeat, place, ask, setToken, point: (n: string) => at.points.get(n), shown: () => at.shown, view: () => at.view, moving: () => scatter?.moving ?? false, glides: () => scatter?.glides ?? 0, pixel: (x: number, y: number) => scatter?.pixel(x, y) } });
 void start();

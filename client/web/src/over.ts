@@ -48,10 +48,11 @@ class Labels {
 	constructor(private w: number, private h: number, points: Spot[]) {
 		this.points = points.map(([x, y]) => ({ x: x - 6, y: y - 6, w: 12, h: 12 }));
 	}
-	put(over: Element, name: string, p: Spot | undefined, must: boolean, text = name): void {
+	/** must 2: at any price; 1: over points if it has to be; 0: where nothing is. */
+	put(over: Element, name: string, p: Spot | undefined, must: 0 | 1 | 2, text = name): void {
 		if (!p || this.done.has(name) || p[0] < -20 || p[1] < -20 || p[0] > this.w + 20 || p[1] > this.h + 20) return;
 		this.done.add(name);
-		if (this.spots.some(([x, y]) => Math.abs(x - p[0]) < 3 && Math.abs(y - p[1]) < 3) && !must) return; // models that coincide
+		if (this.spots.some(([x, y]) => Math.abs(x - p[0]) < 3 && Math.abs(y - p[1]) < 3) && must < 2) return; // models that coincide
 		const w = width(text), at: [Box, string, number][] = [
 			[{ x: p[0] + 13, y: p[1] - 8, w, h: LINE }, "start", p[0] + 13],
 			[{ x: p[0] - 13 - w, y: p[1] - 8, w, h: LINE }, "end", p[0] - 13],
@@ -60,7 +61,7 @@ class Labels {
 		];
 		const inside = at.filter(([b]) => b.x > 2 && b.x + b.w < this.w - 2 && b.y > 0 && b.y + b.h < this.h);
 		const free = inside.filter(([b]) => !this.taken.some((t) => hits(b, t)));
-		const best = free.find(([b]) => !this.points.some((t) => hits(b, t))) ?? (must ? (free[0] ?? inside[0] ?? at[0]) : undefined);
+		const best = free.find(([b]) => !this.points.some((t) => hits(b, t))) ?? (must ? free[0] : undefined) ?? (must === 2 ? (inside[0] ?? at[0]) : undefined);
 		if (!best) return;
 		this.spots.push(p);
 		this.taken.push(best[0]);
@@ -121,12 +122,12 @@ export function drawOver(over: SVGSVGElement, s: Scatter, v: Scene): void {
 	ring(v.sel, "ring", 9);
 	ring(v.cmp, "ring", 9);
 	const few = v.shown.length <= LABELS_MAX, labels = new Labels(w, h, few ? v.shown.map(place).filter((p): p is Spot => !!p) : []);
-	labels.put(over, v.sel, here, true);
-	labels.put(over, v.cmp, place(v.cmp), true);
-	if (v.hover) labels.put(over, v.hover, place(v.hover), true);
-	v.run.forEach((name, i) => labels.put(over, name, place(name), i === 0 || i === v.run.length - 1, v.stepOf(name) == null ? name : `step ${v.stepOf(name)}`));
-	for (const name of v.neighbours) labels.put(over, name, place(name), false);
-	for (const name of v.group.slice(0, LABELS_MAX)) labels.put(over, name, place(name), false);
-	if (few) for (const name of v.shown) labels.put(over, name, place(name), false);
+	labels.put(over, v.sel, here, 2);
+	labels.put(over, v.cmp, place(v.cmp), 2);
+	if (v.hover) labels.put(over, v.hover, place(v.hover), 2);
+	for (const name of v.neighbours) labels.put(over, name, place(name), 1);
+	v.run.forEach((name, i) => labels.put(over, name, place(name), !v.sel && (i === 0 || i === v.run.length - 1) ? 1 : 0, v.stepOf(name) == null ? name : `step ${v.stepOf(name)}`));
+	for (const name of v.group.slice(0, LABELS_MAX)) labels.put(over, name, place(name), 0);
+	if (few) for (const name of v.shown) labels.put(over, name, place(name), 0);
 	if (v.loop) over.append(svg("polyline", { class: "lasso", points: v.loop.map((p) => p.join(",")).join(" ") }));
 }

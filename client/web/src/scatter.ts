@@ -47,6 +47,7 @@ export class Scatter {
 	private from = new Float32Array();
 	private start = 0;
 	private asked = false;
+	glides = 0; // transitions so far
 
 	constructor(readonly canvas: HTMLCanvasElement) {
 		const gl = canvas.getContext("webgl2", { antialias: true, premultipliedAlpha: true });
@@ -82,7 +83,9 @@ export class Scatter {
 		this.dots = dots;
 		this.number = new Map(dots.key.map((k, i) => [k, i]));
 		this.from = from;
-		this.start = moved && !matchMedia("(prefers-reduced-motion: reduce)").matches ? performance.now() : -MOVE_MS;
+		const glide = moved && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+		this.start = glide ? performance.now() : -MOVE_MS;
+		if (glide) this.glides++;
 		for (const [name, data] of [["from", from], ["to", dots.at], ["colour", dots.colour], ["size", dots.size], ["shape", dots.shape]] as const) {
 			const gl = this.gl;
 			if (!this.buffers.has(name)) this.buffers.set(name, gl.createBuffer()!);

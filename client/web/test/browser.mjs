@@ -229,9 +229,10 @@ step("layouts, 3D, links");
 // ---- a change of layout is a motion, unless the reader wants none ----
 const moving = await open("", { reducedMotion: "no-preference" });
 await moving.selectOption("#method", "mds");
-await until(moving, () => window.modelmap.moving());
+await until(moving, () => window.modelmap.glides() > 0);
 await until(moving, () => !window.modelmap.moving());
 await moving.close();
+assert.equal(await page.evaluate(() => window.modelmap.glides()), 0);
 
 // ---- downloads ----
 const save = async (id) => {

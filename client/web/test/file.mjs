@@ -43,6 +43,7 @@ await until(page, () => document.querySelector("table.legs tr:nth-child(3) td:la
 await page.click("#alerts button");
 await page.waitForSelector("#trouble, #panel .alert");
 assert.ok(await page.locator("#epoch").isDisabled());
+assert.equal(await page.locator("#epoch option").textContent(), String(said.map.epoch));
 const again = await open(await page.evaluate(() => location.hash));
 assert.equal(await again.inputValue("#method"), "tsne");
 assert.deepEqual(asked, []);
