@@ -436,8 +436,7 @@ void mm_collect_free(struct mm_collect *c);
 enum mm_feature_state { MM_FEATURES_NONE, MM_FEATURES_CANNOT, MM_FEATURES_OTHER, MM_FEATURES_HERE };
 #define MM_FEATURE_ARRAYS 5
 /* Feature arrays of a result: absent, or whole and of these n probes (probe_set NULL: not asked for). */
-int mm_features_check(
-	const struct mm_result *r, const uint8_t *probe_set, size_t n, struct mm_err *err) MM_MUST_CHECK;
+int mm_features_check(const struct mm_result *r, const uint8_t *probe_set, size_t n, struct mm_err *err) MM_MUST_CHECK;
 /* Empty arrays in the place of those that the result lacks: out[MM_FEATURE_ARRAYS]; returns how many. */
 size_t mm_features_void(const struct mm_result *r, struct mm_stored_array *out);
 enum mm_feature_state mm_features_of_result(const struct mm_daemon *d, const struct mm_result *r);

@@ -264,8 +264,8 @@ static struct mm_child *spawn(struct mm_run *r, struct mm_err *err)
 	snprintf(scratch, sizeof scratch, "%s/" SCRATCH, d->cfg.state_dir);
 	resume_path(d, e->rec.id, resume, sizeof resume);
 	const char *argv[] = { d->score_program, "--stream", "1", "--texts", d->cfg.texts, "--bos", d->cfg.score.bos,
-		"--compute", d->cfg.score.compute, "--threads", threads, "--probes", probes, "--memory", memory, "--priority",
-		mm_scorer_priority(d), "--token-cache", scratch, "--resume", resume, "--search",
+		"--compute", d->cfg.score.compute, "--threads", threads, "--probes", probes, "--memory", memory,
+		"--priority", mm_scorer_priority(d), "--token-cache", scratch, "--resume", resume, "--search",
 		root ? root : e->rec.path, e->rec.path, NULL };
 	struct mm_child_opts o = { .argv = argv,
 		.threads = mm_scorer_threads(d),

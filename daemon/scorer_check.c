@@ -2,15 +2,16 @@
  *
  * The stream must be whole (its own checksum), have one metadata frame that names our text set, scorer version, BOS and
  * compute policy,
- * and the arrays `loglik` f32 [N] and `n_tokens` u32 [N]; next-byte features are looked at in features.c. Other arrays are kept as they come, within bounds. Values
- * that are not finite are counted, not refused: a model full of NaN is a result. A log-likelihood above zero is none.
+ * and the arrays `loglik` f32 [N] and `n_tokens` u32 [N]; next-byte features are looked at in features.c. Other arrays
+ * are kept as they come, within bounds. Values that are not finite are counted, not refused: a model full of NaN is a
+ * result. A log-likelihood above zero is none.
  */
 #include "daemon/core_priv.h"
 
 #include <math.h>
 #include <string.h>
 
-#define ARRAYS_MAX   32 /* and as many more as features have */
+#define ARRAYS_MAX   32	   /* and as many more as features have */
 #define ABOVE_ZERO   1e-2f /* rounding of a sum of many f32 terms that are all about zero */
 #define STREAM_EXTRA (UINT64_C(1) << 30)
 #define ARRAYS_EXTRA (UINT64_C(64) << 20)
@@ -210,8 +211,7 @@ int mm_collect_end(struct mm_collect *c, struct mm_result *out, bool *said, stru
 	}
 	if (!mm_frame_in_done(c->in))
 		return mm_fail(err, MM_ETRUNC, "the scorer's stream ended early");
-	if (check_meta(c, err) || check_arrays(c, err) ||
-		mm_features_check(&c->r, c->o.probe_set, c->o.n_probe, err))
+	if (check_meta(c, err) || check_arrays(c, err) || mm_features_check(&c->r, c->o.probe_set, c->o.n_probe, err))
 		return -1;
 	c->r.n_array += mm_features_void(&c->r, c->r.array + c->r.n_array);
 	*out = c->r;
