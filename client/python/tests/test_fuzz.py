@@ -175,6 +175,8 @@ def test_odd_answers(m, tmp_path):
         lambda c: c.epochs(), lambda c: c.clip(), lambda c: c.vectors(), lambda c: c.matrix(), lambda c: c.scores(), lambda c: c.scores("qwen2-a"),
         lambda c: c.predict("qwen2-a"), lambda c: c.predict(bench="quiz"), lambda c: c.alerts(all=True), lambda c: c.queue(all=True),
         lambda c: c.tree(), lambda c: c.cluster(), lambda c: c.trajectory("qwen2-a-run"), lambda c: c.commands(), lambda c: c.texts_select(3),
+        lambda c: c.metrics_compare(), lambda c: c.fisher("qwen2-a"), lambda c: c.merge_check("qwen2-a", "qwen2-a-shakespeare", "neox-a"),
+        lambda c: c.trajectory("qwen2-a-run", metric="fisher"), lambda c: c.near("neox-a", metric="js"), lambda c: c.tree(metric="js"),
         lambda c: c.place([(0, -1.0, 1.0)]), lambda c: c.show("neox-a"), lambda c: c.events(timeout=0), lambda c: c.aevents(timeout=0),
     ]  # fmt: skip
     with modelmap.Client(str(tmp_path / "odd"), timeout=0.3) as c:
