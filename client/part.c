@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,10 @@ int mm_part_open(struct mm_part *p, const char *path, bool force, unsigned mode,
 {
 	struct stat st;
 	*p = (struct mm_part){ .path = path, .fd = -1 };
+	if (!strcmp(path, "-")) {
+		p->fd = dup(STDOUT_FILENO);
+		return p->fd < 0 ? mm_fail_errno(err, "standard output") : 0;
+	}
 	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
 		p->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
 		return p->fd < 0 ? mm_fail_errno(err, "cannot write %s", path) : 0;

@@ -65,6 +65,7 @@ mm tree --graphml "$work/t.graphml" --newick -o "$work/t.nwk" --svg "$work/t.svg
 mm near qwen2-a --svg "$work/near.svg" --title 'a<b>&"' >/dev/null 2>&1 || fail "near --svg"
 mm map --svg "$work/map.svg" >/dev/null 2>&1 || fail "map --svg"
 mm cluster --svg "$work/c.svg" >/dev/null 2>&1 || fail "cluster --svg"
+mm export --vectors - 2>/dev/null | cmp - "$work/v.npy" || fail "export to the standard output"
 [ "$(mm tree --newick)" = "$(cat "$work/t.nwk")" ] || fail "tree --newick on the standard output"
 python3 - "$work" "$name" <<'EOF' || fail "exports"
 import ast, array, csv, re, sys
