@@ -4,7 +4,7 @@ set -eu
 build="gcc make pkg-config libsystemd-dev liblmdb-dev libzmq3-dev libopenblas-dev liblapacke-dev libjansson-dev
  libyaml-dev libpcre2-dev libutf8proc-dev libxxhash-dev libdnnl-dev libmicrohttpd-dev"
 test="libcmocka-dev clang clang-format shellcheck python3 python3-zmq
- python3-numpy python3-pytest mypy systemd dbus lmdb-utils librsvg2-bin tmux zsh"
+ python3-numpy python3-pytest mypy systemd dbus lmdb-utils mandoc librsvg2-bin tmux zsh"
 deb="dpkg-dev debhelper dh-python lintian"
 want=""
 for stage in "$@"; do
