@@ -110,6 +110,8 @@ static int answer_map(struct mm_inquiry *q, const struct mm_mat *m, const struct
 	double *alt = coord ? mm_calloc(q->k * 3, sizeof(*alt), err) : NULL;
 	json_t *info = json_object();
 	int rc = alt && info ? axes(q, m, t, &p, coord, err) : -1;
+	for (size_t i = 0; q->feats && i < q->k; i++) /* of other lengths: no start, and no displacement */
+		q->s[i].has_old_alt = 0;
 	if (rc == 0)
 		rc = turn(q, coord, err) || lay_out(q, t, coord, alt, info, err) ? -1 : 0;
 	if (rc == 0) {

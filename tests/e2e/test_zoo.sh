@@ -96,7 +96,7 @@ python3 "$tool" metrics "$zoo/truth.json" <"$work/metrics" || fail "metrics"
 q "[r['spearman']>0.5 for r in d['correlations'] if r['a']=='kl']==[True]*5 and d['models']==$((n_all + 1))" metrics compare ||
 	fail "metrics compare: $(mm metrics compare)"
 for share in 025 050 075; do
-	q "d['on_line'] and abs(d['along']-0.$share)<0.05 and 0.02<d['off_line']<0.09" \
+	q "d['on_line'] and abs(d['along']-float('$share')/100)<0.05 and 0.02<d['off_line']<0.09" \
 		merge-check llama-a llama-a-code "llama-a-mix-code-$share" || fail "merge-check: $(mm merge-check llama-a llama-a-code "llama-a-mix-code-$share")"
 done
 q "d['on_line'] is False" merge-check llama-a llama-a-code llama-a-docs || fail "merge-check: a fine-tune is no merge"
