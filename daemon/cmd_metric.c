@@ -1,8 +1,8 @@
 /* cmd_metric.c: what distances between next-byte distributions say about one model, a run, a merge.
  *
- *	fisher NAME		spectrum of the Fisher metric in the directions of the other models, its effective
- *dimension trajectory RUN		with a metric: how far along the way to the last checkpoint each one is
- *	merge_check A B MERGED	does a merge lie on the line between its parents?
+ *   fisher NAME             spectrum of the Fisher metric in the directions of the other models, effective dimension
+ *   trajectory RUN          with a metric: how far along the way to the last checkpoint each one is
+ *   merge_check A B MERGED  does a merge lie on the line between its parents?
  *
  * The first two read the features of many models, on a worker. The third needs three distances in each resample. */
 #include "daemon/metric.h"

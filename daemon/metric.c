@@ -1,9 +1,9 @@
 /* metric.c: which models have features, and reading them; see metric.h.
  *
- *	loop	known[id]	the set of probes of a model's features, as of a version of its vector; what is missing
- *is looked for again each time: a rescoring may have brought it both	sketch[id]	under a mutex; an old one is
- *kept until the daemon ends, for those who still read it
- *	worker	features	read from the store when they are needed: 132 kB a model
+ *   loop    known[id]   the set of probes of a model's features, as of a version of its vector; one that is missing
+ *                       is looked for again each time: a rescoring may have brought it
+ *   both    sketch[id]  under a mutex; an old one is kept until the daemon ends, for those who still read it
+ *   worker  features    read from the store when they are needed: 132 kB a model
  *
  * Sketches are 8 kB a model and are made when the first question comes that wants them, then for new models only. */
 #include "daemon/metric.h"

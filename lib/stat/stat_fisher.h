@@ -1,14 +1,14 @@
 /* stat_fisher.h - distances between output distributions: next-byte distributions at the probes of a text set.
  *
  * A model is M rows of MM_BYTES numbers, the square roots of the probabilities of the next byte (256: the text ends),
- *as f16, one row for each probe. A row is a point of the unit sphere; rows are normalised when they are unpacked.
- *Distances are made of one term for each probe:
+ * as f16, one row for each probe. A row is a point of the unit sphere; rows are normalised when they are unpacked.
+ * Distances are made of one term for each probe, and of their sum or mean over the probes:
  *
- *	fisher       (4 asin(|sqrt p - sqrt q| / 2))^2, the square of 2 arccos(sum sqrt(p q))	root of the sum, rad
- *	hellinger    sum (sqrt p - sqrt q)^2 / 2							root of the mean, 0 ..
- *1 jeffreys     sum (p - q) log2(p / q), p and q not below 2^-28				mean, bits js (sum p
- *log2(2 p / (p + q)) + q log2(2 q / (p + q))) / 2			mean, bits, 0 .. 1 wasserstein  cost of carrying
- *p to q, see mm_byte_distance				mean, 0 .. 1
+ *   fisher       (4 asin(|sqrt p - sqrt q| / 2))^2, which is (2 arccos(sum sqrt(p q)))^2; root of the sum, rad
+ *   hellinger    sum (sqrt p - sqrt q)^2 / 2; root of the mean, 0 to 1
+ *   jeffreys     sum (p - q) log2(p / q), p and q not below 2^-28; mean, bits
+ *   js           sum (p log2(2 p / (p + q)) + q log2(2 q / (p + q))) / 2; mean, bits, 0 to 1
+ *   wasserstein  the cost of carrying p to q, see mm_byte_distance; mean, 0 to 1
  *
  * Equal rows have the term 0 exactly. All sums in a fixed order; no function keeps state. */
 #ifndef MM_STAT_FISHER_H
