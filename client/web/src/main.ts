@@ -15,11 +15,11 @@ import { readView, writeView } from "./view";
 const { at } = state;
 const [panel, live, over, canvas, tip] = [byId("panel"), byId("live"), byId<SVGSVGElement>("over"), byId<HTMLCanvasElement>("map"), byId("tip")];
 const welcome = panel.firstElementChild as HTMLElement;
-let scatter: Scatter | undefined;
+let scatter: Scatter | undefined, blind = "";
 try {
 	scatter = new Scatter(canvas);
 } catch (e) {
-	byId("stage").replaceChildren(el("p", { class: "hint" }, (e as Error).message));
+	blind = (e as Error).message; // the rest works all the same
 }
 let sizeOf: (name: string) => number = () => 11;
 
@@ -88,8 +88,8 @@ function caption(n: number): void {
 		return b;
 	}), at.marks.more ? el("div", { class: "soft" }, `and ${at.marks.more} more`) : "");
 	const hint = byId("hint");
-	hint.hidden = n > 0;
-	hint.textContent = at.why ? at.why : !models.size ? "Nothing here yet. Copy a model into a watched directory and it will appear." : shown.length ? "No model that passes the filter is on the map." : "No model passes the filter.";
+	hint.hidden = n > 0 && !blind;
+	hint.textContent = blind ? blind : at.why ? at.why : !models.size ? "Nothing here yet. Copy a model into a watched directory and it will appear." : shown.length ? "No model that passes the filter is on the map." : "No model passes the filter.";
 }
 
 function captionText(): string {
@@ -275,9 +275,13 @@ const readAlerts = async (): Promise<void> => {
 	if (at.view.sel && !at.view.cmp && JSON.stringify(at.known.alerts.get(at.view.sel)) !== before) drawPanel();
 };
 
+let complete = false; // everything was read once
 function heard(type: string, e: Record<string, unknown>): void {
-	if (type === "hello") say("live");
-	else if (type === "resync") for (const what of [state.readModels, state.readMap, readAlerts, state.readQueue, readEpochs]) soon(what);
+	if (type === "hello" || type === "resync") say("live");
+	if (type === "resync" || (type === "hello" && !complete)) {
+		complete = true;
+		for (const what of [state.readModels, state.readMap, readAlerts, state.readQueue, readEpochs, readDomains]) soon(what);
+	} else if (type === "hello") return;
 	else if (type === "model") {
 		const m = e as unknown as Model, changed = at.models.get(m.name)?.state !== m.state;
 		at.models.set(m.name, m);
@@ -338,6 +342,7 @@ async function start(): Promise<void> {
 		draw();
 		performance.mark("map");
 		drawPanel();
+		complete = true;
 		await details();
 		setFixed();
 		if (at.view.g.length || at.view.sel) drawPanel();

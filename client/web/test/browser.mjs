@@ -261,6 +261,27 @@ await until(page, () => window.modelmap.place("newcomer") !== undefined);
 assert.ok((await shown(page)).includes("newcomer"));
 step("a model arrived");
 
+// ---- the queue with its progress; the daemon goes and comes back; no WebGL ----
+const other_day = await open();
+await other_day.route("**/api/v1/queue*", (r) => r.fulfill({ json: { jobs: [{ id: 1, model: "neox-a", state: "running", progress: 0.42, eta_s: 61, reason: null }] } }));
+await other_day.route("**/api/v1/events", (r) => r.abort());
+await other_day.reload();
+await until(other_day, () => document.getElementById("live").classList.contains("off"));
+await other_day.unroute("**/api/v1/events");
+await until(other_day, () => document.getElementById("live").textContent === "live");
+trouble.length = 0; // the browser reports what it could not have
+await other_day.waitForSelector("#queue progress");
+assert.equal(await other_day.textContent("#queue small"), " running 42 %, 61 s left");
+assert.equal(await other_day.getAttribute("#queue progress", "value"), "0.42");
+await other_day.addInitScript(() => (HTMLCanvasElement.prototype.getContext = () => null));
+await other_day.reload();
+await until(other_day, () => document.body.dataset.ready && document.getElementById("hint").textContent.includes("WebGL"));
+await other_day.locator("#list li", { hasText: neox }).click();
+await other_day.waitForSelector("#panel table.near tr:nth-child(2)");
+await other_day.close();
+assert.deepEqual(trouble, []);
+step("queue, a daemon that comes back, no WebGL");
+
 // ---- dark, narrow, touch ----
 const dark = await open("#sel=" + one, { colorScheme: "dark" });
 await dark.waitForSelector("#panel table.near tr:nth-child(2)");
