@@ -25,7 +25,6 @@ struct around {
 /* The others, evenly chosen when they are many. */
 static int answer_fisher(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
 {
-	static const _Atomic bool never = false;
 	struct around *x = q->own;
 	struct mm_feats *f = q->feats;
 	(void)m, (void)t;
@@ -45,7 +44,7 @@ static int answer_fisher(struct mm_inquiry *q, const struct mm_mat *m, const str
 	mm_reader_end(r);
 	struct mm_byte_rows others = { row, x->used, f->m, f->sel, f->n };
 	if (rc == 0)
-		rc = mm_byte_spectrum(self, &others, FISHER_RANDOM, 1, &never, &x->s, err);
+		rc = mm_byte_spectrum(self, &others, FISHER_RANDOM, 1, q->cancel, &x->s, err);
 	mm_free(self);
 	mm_free(row);
 	mm_free(block);

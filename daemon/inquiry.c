@@ -126,6 +126,7 @@ static void inquiry_run(void *ctx, const _Atomic bool *cancel)
 	const float **row = mm_calloc(q->k, sizeof(*row), &q->err);
 	float *block = NULL;
 	q->failed = true;
+	q->cancel = cancel;
 	if (row && rows_of(q, row, &block, &q->err) == 0 && !*cancel) {
 		struct mm_mat m = { row, q->k, q->sel ? q->n_sel : q->n };
 		if (pairs_of(q, &m, cancel, &t) == 0) {

@@ -24,8 +24,9 @@ struct mm_inquiry {
 	uint64_t token;
 	int (*answer)(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err);
 	int (*finish)(struct mm_daemon *d, struct mm_inquiry *q, struct mm_err *err); /* may be NULL */
-	bool soon;     /* short, and somebody waits: at normal priority */
-	bool no_pairs; /* `answer` gets no distances and no `who`, and any number of models may be there */
+	const _Atomic bool *cancel; /* for `answer`: the daemon stops */
+	bool soon;		    /* short, and somebody waits: at normal priority */
+	bool no_pairs;		    /* `answer` gets no distances and no `who`, and any number of models may be there */
 	struct mm_snap *s;
 	struct mm_subject *who; /* [k]; NULL with no_pairs */
 	size_t k, n;

@@ -266,7 +266,6 @@ static size_t nearest_of(const struct compare *x, const float *v, size_t i)
 
 static int answer_compare(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
 {
-	static const _Atomic bool never = false;
 	struct compare *x = q->own;
 	struct pair_work w = { .x = x, .q = q };
 	size_t cells = (size_t)MM_METRIC_COUNT * x->n_part * x->pairs, same = 0;
@@ -277,7 +276,7 @@ static int answer_compare(struct mm_inquiry *q, const struct mm_mat *m, const st
 				 (w.row = mm_calloc(x->k * q->feats->m * MM_BYTE_STRIDE, sizeof(float), err)) &&
 				 (w.text = mm_calloc(x->k * q->n, sizeof(float), err)) &&
 				 (tmp = mm_calloc(x->pairs, sizeof(*tmp), err))
-			 ? lengths(&w, &never, err)
+			 ? lengths(&w, q->cancel, err)
 			 : -1;
 	for (int c = 0; rc == 0 && c < MM_METRIC_COUNT; c++)
 		for (size_t part = 0; part < x->n_part; part++)

@@ -166,7 +166,6 @@ static int intervals(struct search *s, struct mm_err *err)
 
 static int answer_near(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
 {
-	static const _Atomic bool never = false;
 	struct search s = { .q = q, .f = q->feats, .x = q->own };
 	struct mm_feats *f = s.f;
 	struct near *x = s.x;
@@ -177,7 +176,7 @@ static int answer_near(struct mm_inquiry *q, const struct mm_mat *m, const struc
 	(void)m, (void)t;
 	for (size_t i = 0; rc == 0 && i < f->n; i++)
 		weight[f->sel ? f->sel[i] : i] = 1;
-	if (rc == 0 && x->n_allowed > ALL_BELOW && (rc = mm_feats_sketches(f, sketch, &never, err)) == 0)
+	if (rc == 0 && x->n_allowed > ALL_BELOW && (rc = mm_feats_sketches(f, sketch, q->cancel, err)) == 0)
 		mm_sketch_scan(f->metric, sketch, f->k, sketch[x->self], f->m, weight, f->n, est);
 	for (size_t i = 0, n = 0; rc == 0 && i < f->k; i++)
 		if (x->allowed[i])
@@ -186,7 +185,7 @@ static int answer_near(struct mm_inquiry *q, const struct mm_mat *m, const struc
 		qsort(x->hit, x->n_allowed, sizeof(*x->hit), by_est);
 	if (rc == 0)
 		rc = mm_boot_init(&s.boot, f->n, MM_BOOT_DEFAULT, 1, err);
-	if (rc == 0 && (!(s.t = mm_reader_begin(f->store, err)) || search(&s, &never, err) || intervals(&s, err)))
+	if (rc == 0 && (!(s.t = mm_reader_begin(f->store, err)) || search(&s, q->cancel, err) || intervals(&s, err)))
 		rc = -1;
 	mm_reader_end(s.t);
 	mm_boot_fini(&s.boot);
