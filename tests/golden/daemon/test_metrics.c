@@ -57,10 +57,12 @@ static void features(struct mm_daemon *d, size_t i, uint64_t family, double own,
 			sum += q[b] = exp(2 * mm_rng_normal(&base) + mm_rng_normal(&kin) + own * mm_rng_normal(&self));
 		for (size_t b = 0; b < MM_BYTES; b++) {
 			p.f16[m * MM_BYTES + b] = half(sqrt(q[b] / sum));
-			rows[i][m][b] = (double)mm_f16_to_f32(p.f16[m * MM_BYTES + b]);
-			sum2 += rows[i][m][b] * rows[i][m][b];
+			double v = (double)mm_f16_to_f32(p.f16[m * MM_BYTES + b]);
+			if (i < MM_COUNT(rows))
+				rows[i][m][b] = v;
+			sum2 += v * v;
 		}
-		for (size_t b = 0; b < MM_BYTES; b++)
+		for (size_t b = 0; b < MM_BYTES && i < MM_COUNT(rows); b++)
 			rows[i][m][b] /= sqrt(sum2);
 	}
 	MUST(mm_store_write(d->store, put_arrays, &p, &err));
@@ -236,6 +238,81 @@ static void test_pairs(void **state)
 	stop(&z, &d, &probes);
 }
 
+/* More models than are all read: the sketches must not lose a neighbour. */
+enum { MANY = 420 };
+
+static float *unpacked(struct mm_daemon *d, size_t i)
+{
+	struct mm_err err;
+	struct mm_stored_array a;
+	float *row = malloc(M * MM_BYTE_STRIDE * sizeof(*row));
+	struct mm_txn *t = mm_txn_begin(d->store, false, &err);
+	MUST(mm_array_get(t, reg[i]->rec.id, "next_byte", &a, &err) || mm_bytes_unpack(a.data, M, row, &err));
+	mm_txn_abort(t);
+	return row;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static void test_many(void **state)
+{
+	(void)state;
+	struct zoo z;
+	struct mm_daemon d;
+	struct mm_probes probes;
+	struct mm_err err;
+	struct mm_rng r;
+	float *row[MANY], *vec;
+	double v[M], want[MANY];
+	char name[32];
+	size_t i;
+	json_t *n;
+	zoo_open(&z);
+	daemon_new(&d, &z.texts);
+	d.cfg.map.refit_growth = 0;
+	d.cfg.map.layouts = 0;
+	rooms_start(&d);
+	MUST(mm_probes_make(&probes, &z.texts, M, &err));
+	mm_rng_init(&r, 4);
+	vec = malloc(z.m.n * sizeof(*vec));
+	for (i = 0; i < MANY; i++) {
+		for (size_t s = 0; s < z.m.n; s++)
+			vec[s] = (float)(-500 + 30 * mm_rng_normal(&r));
+		snprintf(name, sizeof(name), "model-%zu", i);
+		struct mm_model_entry *e = model_add(name, vec, z.m.n);
+		features(&d, i, i % 20, 0.05 + 0.4 * mm_rng_double(&r), &probes);
+		row[i] = unpacked(&d, i);
+		mm_map_scored(&d, e);
+	}
+	settle_down(&d);
+	for (int m = MM_METRIC_FISHER; m < MM_METRIC_COUNT; m++)
+		for (size_t self = 0; self < MANY; self += 97) {
+			for (i = 0; i < MANY; i++) {
+				mm_byte_terms((enum mm_metric)m, row[self], row[i], M, v);
+				want[i] = i == self ? INFINITY : mm_byte_distance_of((enum mm_metric)m, v, NULL, M);
+			}
+			qsort(want, MANY, sizeof(*want), by_value);
+			json_t *o = ask_wait(&d, mm_cmd_near,
+				json_pack("{s:s, s:s, s:i}", "name", reg[self]->rec.name, "metric", mm_metrics[m].name,
+					"k", 10));
+			json_array_foreach (json_object_get(o, "neighbours"), i, n)
+				assert_true(num(n, "distance") == want[i] || m == MM_METRIC_WASSERSTEIN);
+			assert_int_equal(json_array_size(json_object_get(o, "neighbours")), 10);
+			if (m == MM_METRIC_FISHER || m == MM_METRIC_HELLINGER)
+				assert_true(
+					num(o, "read") < 0.8 * MANY && json_is_true(json_object_get(o, "complete")));
+			json_decref(o);
+		}
+	for (i = 0; i < MANY; i++)
+		free(row[i]);
+	free(vec);
+	stop(&z, &d, &probes);
+}
+
 static void test_none(void **state)
 {
 	(void)state;
@@ -252,6 +329,6 @@ static void test_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_near_and_dist), cmocka_unit_test(test_pairs),
-		cmocka_unit_test(test_none) };
+		cmocka_unit_test(test_many), cmocka_unit_test(test_none) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
