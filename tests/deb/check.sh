@@ -46,6 +46,7 @@ awk -v f="$figure" 'BEGIN { exit !(f != "" && f <= 1.5) }' || fail "exposure $fi
 in_ns systemd-analyze verify --man=no modelmapd.service || fail "the unit"
 for m in 8:modelmapd 1:modelmap 1:modelmap-score 5:modelmapd.yaml 7:modelmap-protocol; do has "/usr/share/man/man${m%%:*}/${m#*:}.${m%%:*}.gz" "a manual page"; done
 in_ns bash -c '. /usr/share/bash-completion/completions/modelmap && complete -p modelmap' >/dev/null || fail "completion"
+has /usr/share/zsh/vendor-completions/_modelmap "completion"
 
 # ---- used ----
 in_ns cp -r /srv/zoo/qwen2-a /srv/zoo/neox-a /srv/models/ || fail "cp"
