@@ -164,7 +164,8 @@ int mm_leak_mixture(const double *r, size_t n, struct mm_leak_mix *out, double *
 		for (size_t i = 0; i < n; i++)
 			x[i] = (r[i] - mid) / scale;
 		double two = best_fit(x, n, &t, &one);
-		out->llr = fmax(two - one, 0);
+		/* at the limit it is the rest that lost: texts that a model cannot read, or that were cut */
+		out->llr = t.share < MM_LEAK_SHARE_MAX ? fmax(two - one, 0) : 0;
 		out->share = t.share;
 		out->width = t.lo.width * scale;
 		out->gain = (t.hi.at - t.lo.at) * scale;
@@ -172,7 +173,7 @@ int mm_leak_mixture(const double *r, size_t n, struct mm_leak_mix *out, double *
 		out->dof = t.lo.nu;
 		for (size_t i = 0; posterior && i < n; i++) {
 			two_log(&t, log(1 - t.share), log(t.share), x[i], &z);
-			posterior[i] = z;
+			posterior[i] = out->llr > 0 ? z : 0;
 		}
 	}
 	mm_free(x);

@@ -34,7 +34,8 @@ int mm_leak_centre(double *r, size_t n, const uint32_t *domain, size_t n_domain,
 /* ---- leak_mix.c ---- */
 
 /* H0: the residuals are one Student mode, symmetric, with any degrees of freedom, place and width. H1: a share of at
- * most MM_LEAK_SHARE_MAX of the texts lies higher by a gain, same shape and width. */
+ * most MM_LEAK_SHARE_MAX of the texts lies higher by a gain, same shape and width. When only a larger share would do,
+ * the others have lost, and llr is 0. */
 #define MM_LEAK_SHARE_MAX 0.6
 #define MM_LEAK_MIN_TEXTS 50
 struct mm_leak_mix {

@@ -49,6 +49,15 @@ static void test_mixture(void **state)
 		most = fmax(most, m.llr);
 	}
 	assert_true(most < 7);
+	/* some texts that lost are not the other ones' gain */
+	for (size_t seed = 0; seed < 6; seed++) {
+		mode(r, N, 0.3, -200, seed);
+		MUST(mm_leak_mixture(r, N, &m, post, &err));
+		assert_true(m.llr == 0 && post[0] == 0);
+		mode(r, N, 0.5, 200, seed); /* half of them is still a leak */
+		MUST(mm_leak_mixture(r, N, &m, post, &err));
+		assert_true(m.llr > 50 && fabs(m.share - 0.5) < 0.06);
+	}
 	/* tails as they are, light or heavy, are no second mode either; which they were is told */
 	for (size_t seed = 0; seed < 10; seed++) {
 		struct mm_rng rng;
