@@ -56,7 +56,12 @@ until_true 60 "the half checkpoint waits" code_is run/checkpoint-1 no_weights
 doctor "'on the map as qwen2-a,' in at('qwen2-a') and 'on the map as evil' in at('$shown') and at('run/checkpoint-1').startswith('warn: waits')"
 doctor "has('sockets','mode 0660') and has('daemon','modelmapd') and has('limits','of the daemon' if 0 else 'the daemon')"
 rm -rf "$models/run"
-until_true 60 "all is well" mm doctor >"$work/out" 2>&1
+# What this machine lacks is not ours to ask for.
+well() { q "all(l['level']=='ok' for l in d['lines'] if l['check'] not in ('limits','processor','unit'))" doctor; }
+until_true 60 "all is well" well
+mm doctor >"$work/out" 2>&1
+status=$?
+q "(d['warn']+d['problem']>0)==$status" doctor || fail "the exit status of doctor: $status, $(cat "$work/out")"
 
 # ---- exports: every format is read back by a parser of its own, with the name that hurts ----
 name=$(mm --json models | python3 -c 'import json,sys; print(next(m["name"] for m in json.load(sys.stdin)["models"] if m["name"].startswith("evil")))')
