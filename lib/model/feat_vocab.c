@@ -9,9 +9,7 @@
 /* Special tokens behind which nothing of the same document comes, whatever the configuration names as its end. */
 static const char *const enders[] = { "</s>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>",
 	"<|im_end|>", "<|end|>", "<eos>", "<|eos|>", "[EOS]", "<end_of_turn>", "<|END_OF_TURN_TOKEN|>", "<|return|>",
-	"<|eot|>",
-	"<\xef\xbd\x9c"
-	"end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>" };
+	"<|eot|>", "<\uff5cend\u2581of\u2581sentence\uff5c>" };
 /* What stands for no text also where no list of special tokens says so. */
 static const char *const nothings[] = { "<unk>", "[UNK]", "<pad>", "[PAD]" };
 

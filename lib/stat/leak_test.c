@@ -12,8 +12,8 @@ const char *const mm_leak_side_null[MM_LEAK_SIDES] = {
 	"the residuals of the texts have one mode within each domain",
 	"the residuals of the texts have one mode within each domain",
 	"the residuals of the texts' least likely tokens have one mode within each domain",
-	"the residuals of the texts' least likely tokens, against what the model expected, have one mode within each "
-	"domain",
+	("the residuals of the texts' least likely tokens, against what the model expected, have one mode within each "
+	 "domain"),
 	"the residuals of the texts by their compressed size have one mode within each domain",
 };
 const char *const mm_leak_side_unit[MM_LEAK_SIDES] = { "nats per text", "nats per text",

@@ -7,13 +7,8 @@
 #define N_TINY 12
 #define N_REAL 6
 
-static const char *const lines[] = { "abcab cabba",
-	"bab abc d\xc3\xa9"
-	"ab",
-	"cabcab abcabc", "a bb abab",
-	"d\xc3\xa9"
-	"d\xc3\xa9 abc",
-	"abcabcabcab" };
+static const char *const lines[] = { "abcab cabba", "bab abc d\u00e9ab", "cabcab abcabc", "a bb abab",
+	"d\u00e9d\u00e9 abc", "abcabcabcab" };
 
 /* ---- tiny tokenizers ---- */
 
