@@ -115,10 +115,13 @@ static size_t chunk_take(struct mm_resume *r, const uint8_t *p, size_t len)
 		mm_grow(&r->done, &r->cap_done, r->n_done + n[0], sizeof(*r->done), &err) ||
 		mm_grow(&r->feat, &r->cap_feat, r->n_feat + n[1], sizeof(*r->feat), &err))
 		return 0;
-	struct record *to = r->done + r->n_done;
-	struct mm_feat_row *feat = r->feat + r->n_feat;
-	memcpy(to, p + sizeof(n), size);
-	memcpy(feat, p + sizeof(n) + size, feats);
+	/* of either kind there may be none, and then no array */
+	struct record *to = size ? r->done + r->n_done : NULL;
+	struct mm_feat_row *feat = feats ? r->feat + r->n_feat : NULL;
+	if (size)
+		memcpy(to, p + sizeof(n), size);
+	if (feats)
+		memcpy(feat, p + sizeof(n) + size, feats);
 	memcpy(&sum, p + sizeof(n) + size + feats, sizeof(sum));
 	if (sum != sum_of(r->chain, to, feat, n))
 		return 0;
