@@ -172,8 +172,9 @@ static void mix_rows(const struct mm_pass *p, const float *y, const float *mix, 
 			for (size_t i = 0; i < d; i++)
 				z[r * d + i] = a[i] * mix[i];
 		} else {
+			const float *before = a - d;
 			for (size_t i = 0; i < d; i++)
-				z[r * d + i] = a[i] * mix[i] + a[i - d] * (1.0f - mix[i]);
+				z[r * d + i] = a[i] * mix[i] + before[i] * (1.0f - mix[i]);
 		}
 	}
 }
