@@ -28,7 +28,7 @@ static void test_vectors(void **state)
 
 static void test_round(void **state)
 {
-	uint8_t bytes[256];
+	uint8_t bytes[256] = { 0 };
 	struct mm_err err;
 	(void)state;
 	for (size_t n = 0; n <= sizeof bytes; n++) {
