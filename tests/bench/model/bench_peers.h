@@ -10,7 +10,7 @@
 
 #include <sys/wait.h>
 
-#define PEER_TOKENS	 "256"	/* a prompt of llama-bench, a text of PyTorch */
+#define PEER_TOKENS	 "256" /* a prompt of llama-bench, a text of PyTorch */
 #define PEER_TEXT_TOKENS 8192u /* what llama-perplexity gets */
 
 enum peer { PEER_BENCH, PEER_PERPLEXITY, PEER_TORCH, PEER_COUNT };
