@@ -23,6 +23,7 @@ struct mm_conn {
 	double timeout;
 	int64_t id;
 	bool no_daemon, connected;
+	struct mm_err refused;				     /* a handshake's end: ZeroMQ tries no second time */
 	char server_key[41], public_key[41], secret_key[41]; /* tcp */
 	uint8_t *bin;					     /* the binary frame of the last reply */
 	size_t n_bin;
@@ -249,7 +250,8 @@ static int late(struct mm_conn *c, struct mm_err *err)
 		c->timeout);
 }
 
-/* Reads what the monitor says; -1: no use to go on waiting. */
+/* Reads what the monitor says; -1: no use to go on waiting. A refused handshake is kept: it may come before the first
+ * call, and no answer will come after it. */
 static int hear_monitor(struct mm_conn *c, bool waiting, struct mm_err *err)
 {
 	for (;;) {
@@ -258,7 +260,7 @@ static int hear_monitor(struct mm_conn *c, bool waiting, struct mm_err *err)
 		zmq_msg_init(&m);
 		if (zmq_msg_recv(&m, c->mon, ZMQ_DONTWAIT) < 0) {
 			zmq_msg_close(&m);
-			return 0;
+			break;
 		}
 		bool more = zmq_msg_more(&m);
 		if (zmq_msg_size(&m) >= sizeof event)
@@ -268,6 +270,7 @@ static int hear_monitor(struct mm_conn *c, bool waiting, struct mm_err *err)
 			continue; /* the address behind each event */
 		if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
 			c->connected = true;
+			c->refused.code = 0;
 		} else if (event == ZMQ_EVENT_DISCONNECTED) {
 			bool was = c->connected;
 			c->connected = false;
@@ -276,12 +279,16 @@ static int hear_monitor(struct mm_conn *c, bool waiting, struct mm_err *err)
 				return mm_fail(err, MM_EIO, "%s: the daemon went away; %s", c->url, START_HINT);
 			}
 		} else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) {
-			return mm_fail(err, MM_EDENIED,
+			(void)mm_fail(&c->refused, MM_EDENIED,
 				"%s: the daemon does not know our key; it belongs into curve.client_keys", c->url);
 		} else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) {
-			return mm_fail(err, MM_EIO, "%s: what answers there speaks another protocol", c->url);
+			(void)mm_fail(&c->refused, MM_EIO, "%s: what answers there speaks another protocol", c->url);
 		}
 	}
+	if (!c->refused.code)
+		return 0;
+	*err = c->refused;
+	return -1;
 }
 
 /* Waits until the socket can do `what`; -1 with the reason. */
@@ -368,11 +375,12 @@ int mm_conn_call(struct mm_conn *c, const char *cmd, json_t *args, json_t **body
 	json_decref(q);
 	if (!text)
 		return -1;
-	struct mm_err old;
-	if (hear_monitor(c, false, &old)) /* what happened between calls */
-		c->connected = false;
-	int why = !c->connected && is_ipc(c->url) ? probe(c->url) : 0;
-	int rc = why ? absent(c, why, err) : exchange(c, text, body, err);
+	int rc = hear_monitor(c, false, err); /* what happened between calls */
+	int why = !rc && !c->connected && is_ipc(c->url) ? probe(c->url) : 0;
+	if (why)
+		rc = absent(c, why, err);
+	else if (!rc)
+		rc = exchange(c, text, body, err);
 	mm_free(text);
 	return rc;
 }

@@ -73,13 +73,17 @@ server = open(work + "/server.pub").read().strip()
 with modelmap.Client(url, server_key=server, key=work + "/reader", timeout=60) as m:
     assert m.models()["neox-a"]["state"] == "scored"
     assert m.vectors().array.shape[0] > 3
-with modelmap.Client(url, server_key=server, key=work + "/stranger", timeout=60) as m:
-    try:
-        m.status()
-    except modelmap.Denied as e:
-        assert "does not know our key" in str(e)
-    else:
-        sys.exit("a stranger is let in")
+for early in False, True:
+    with modelmap.Client(url, server_key=server, key=work + "/stranger", timeout=60) as m:
+        if early:  # refused before the first call
+            assert m._conn._mon.poll(60000)
+        for again in range(2):
+            try:
+                m.status()
+            except modelmap.Denied as e:
+                assert "does not know our key" in str(e)
+            else:
+                sys.exit("a stranger is let in")
 with modelmap.Client(url, server_key=work + "/stranger.pub", key=work + "/reader", timeout=1) as m:
     try:
         m.status()

@@ -132,6 +132,7 @@ class Conn:
         self.followers: List[Any] = []  # sockets of events: the context ends with the last of its sockets
         self._id = 0
         self._up = False
+        self._refused: Optional[Error] = None
         self._curve: Optional[Tuple[bytes, bytes, bytes]] = None
         if self.url.startswith("tcp://"):
             secret = _key(key, "MODELMAP_KEY", "key")
@@ -190,15 +191,18 @@ class Conn:
         while self._mon.poll(0):
             event = int(recv_monitor_message(self._mon)["event"])
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._up = True
+                self._up, self._refused = True, None
             elif event == zmq.EVENT_DISCONNECTED:
                 was, self._up = self._up, False
                 if was and waiting:
                     raise NoDaemon("%s: the daemon went away; %s" % (self.url, START))
-            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and waiting:
-                raise Denied("denied", "%s: the daemon does not know our key; it belongs into curve.client_keys" % self.url)
-            elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and waiting:
-                raise Protocol("%s: what answers there speaks another protocol" % self.url)
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self._refused = Denied("denied", "%s: the daemon does not know our key; it belongs into curve.client_keys" % self.url)
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                self._refused = Protocol("%s: what answers there speaks another protocol" % self.url)
+        # ZeroMQ tries no second time after a refused handshake: no answer will come, also when it was refused before the first call.
+        if self._refused:
+            raise self._refused.with_traceback(None)
 
     def _wait(self, what: int, end: Optional[float], timeout: Optional[float]) -> None:
         poller = zmq.Poller()
