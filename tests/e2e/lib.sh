@@ -67,7 +67,7 @@ texts: ${texts:-$work/texts.jsonl}
 state_dir: $work/state
 control: ipc://$work/control
 events: ipc://$work/events
-score: { compute: f32, probes: ${probes:-32}, order: oldest, backoff: 100ms, retries: ${retries:-3}, timeout: 10m, program: "${program:-}" }
+score: { compute: f32, probes: ${probes:-32}, order: oldest, priority: normal, backoff: 100ms, retries: ${retries:-3}, timeout: 10m, program: "${program:-}" }
 EOF
 	[ $# = 0 ] || printf '%s\n' "$@" >>"$work/c.yaml"
 }
