@@ -224,10 +224,10 @@ static float *alibi_bias(const struct mm_pass *p, size_t head, size_t n, double 
 {
 	float slope = p->m->alibi[head];
 	for (size_t j = 0; j < n; j++) {
-		if (p->hp->alibi_bf16) /* slope, position and product each rounded, then scaled with the scores */
+		if (p->hp->alibi_bf16) /* slope, position and product each rounded, then scaled; twice */
 			out[j] = mm_bf16_to_f32(mm_f32_to_bf16(mm_bf16_to_f32(mm_f32_to_bf16(slope)) *
 							       mm_bf16_to_f32(mm_f32_to_bf16((float)j)))) *
-				 (p->hp->alibi_pre_scale ? (float)scale : 1);
+				 2 * (float)scale;
 		else
 			out[j] = slope * (float)j;
 	}

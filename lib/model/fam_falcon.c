@@ -1,6 +1,10 @@
 /* fam_falcon.c: Falcon 7B (one key-value head), RW (ALiBi, fused head by head) and the new decoder architecture (40B,
  * 180B, 11B: key-value groups, two norms). With multi_query and the old architecture there is one key-value head
- * whatever num_kv_heads says. ALiBi is computed in bf16 and added before the scores are scaled. */
+ * whatever num_kv_heads says.
+ *
+ * ALiBi is computed in bf16, divided by sqrt(head size), and counts twice: the reference (4.47 to 5.3, eager attention,
+ * of which the golden numbers are) adds it to the scores before they are scaled and, scaled, to the mask as well. Its
+ * sdpa path has it once. */
 #include "model/model_priv.h"
 
 static const struct mm_hp_row hp[] = {
@@ -52,7 +56,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 		h->rot_frac = 0;
 		h->d_rot = 0;
 		h->alibi_max = 8;
-		h->alibi_bf16 = h->alibi_pre_scale = true;
+		h->alibi_bf16 = true;
 	}
 	return 0;
 }

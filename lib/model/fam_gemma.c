@@ -22,9 +22,8 @@ static const struct mm_hp_row hp[] = {
 
 static int setup(struct mm_setup *s, struct mm_err *err)
 {
-	(void)err;
 	s->hp->mult_embd = (double)sqrtf((float)s->hp->n_embd);
-	return 0;
+	return mm_setup_unsupported(s, "use_bidirectional_attention", NULL, err);
 }
 
 const struct mm_family mm_fam_gemma = {

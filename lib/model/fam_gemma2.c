@@ -34,7 +34,8 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 		h->attn_scale = 1 / sqrt(h->xf[0]);
 	if (s->gguf && h->n_layer == 46) /* not stored; the 27B model alone has width / heads */
 		h->attn_scale = 1 / sqrt((double)h->n_embd / (double)MM_MAX(h->n_head, (size_t)1));
-	if (mm_setup_layers(s, err) || mm_setup_layer_types(s, 0, 0, &found, err))
+	if (mm_setup_unsupported(s, "use_bidirectional_attention", NULL, err) || mm_setup_layers(s, err) ||
+		mm_setup_layer_types(s, 0, 0, &found, err))
 		return -1;
 	for (size_t l = 0; !found && l < h->n_layer; l += 2)
 		h->layer[l].window = h->window;

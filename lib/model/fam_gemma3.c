@@ -1,7 +1,7 @@
 /* fam_gemma3.c: Gemma 3, text models and the text half of multimodal ones (text_config, tensors under language_model.):
  * gemma2 without soft caps on scores, with q/k norm; every sixth layer is global, with its own rotary base and scaling;
- * local layers use rope_local_base_freq and no scaling. attn_logit_softcapping is read by the reference but never used.
- */
+ * local layers use rope_local_base_freq and no scaling. attn_logit_softcapping is read by the reference but never used,
+ * final_logit_softcapping by the text model's class only: the multimodal one has a head of its own, without. */
 #include "model/model_priv.h"
 
 #include <math.h>
@@ -35,6 +35,8 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	struct mm_hp *h = s->hp;
 	bool found;
 	h->mult_embd = (double)sqrtf((float)h->n_embd);
+	if (s->cfg != s->root)
+		h->softcap_logit = 0;
 	if (!s->gguf && h->xf[0] > 0)
 		h->attn_scale = 1 / sqrt(h->xf[0]);
 	if (s->gguf && h->n_layer == 62) /* not stored; the 27B model alone has width / heads */

@@ -4,25 +4,33 @@
 
 #include <string.h>
 
-/* attention_types: [[["global", "local"], 12], ...]: each list repeated so many times; absent: global and local by
- * turns */
+static int layer_kind(struct mm_setup *s, size_t l, const json_t *j, struct mm_err *err)
+{
+	const char *kind = json_string_value(j);
+	if (!kind || (strcmp(kind, "global") && strcmp(kind, "local")))
+		return mm_fail(err, MM_EUNSUPPORTED, "config.json: attention_types has %s", kind ? kind : "?");
+	s->hp->layer[l].window = *kind == 'l' ? s->hp->window : 0;
+	return 0;
+}
+
+/* attention_layers: the kind of each; else attention_types: [[["global", "local"], 12], ...]: each list repeated so
+ * many times; neither: global and local by turns */
 static int layer_kinds(struct mm_setup *s, struct mm_err *err)
 {
-	const json_t *types = mm_cfg_get(s, "attention_types");
+	const json_t *each = mm_cfg_get(s, "attention_layers"), *types = mm_cfg_get(s, "attention_types");
 	size_t l = 0, n = s->hp->n_layer;
+	for (; json_array_size(each) >= n && l < n; l++)
+		if (layer_kind(s, l, json_array_get(each, l), err))
+			return -1;
 	for (; !types && l < n; l++)
 		s->hp->layer[l].window = l % 2 ? s->hp->window : 0;
 	for (size_t i = 0; i < json_array_size(types); i++) {
 		const json_t *list = json_array_get(json_array_get(types, i), 0);
 		json_int_t times = json_integer_value(json_array_get(json_array_get(types, i), 1));
 		for (json_int_t k = 0; k < times && l < n; k++)
-			for (size_t j = 0; j < json_array_size(list) && l < n; j++, l++) {
-				const char *kind = json_string_value(json_array_get(list, j));
-				if (!kind || (strcmp(kind, "global") && strcmp(kind, "local")))
-					return mm_fail(err, MM_EUNSUPPORTED, "config.json: attention_types has %s",
-						kind ? kind : "?");
-				s->hp->layer[l].window = *kind == 'l' ? s->hp->window : 0;
-			}
+			for (size_t j = 0; j < json_array_size(list) && l < n; j++, l++)
+				if (layer_kind(s, l, json_array_get(list, j), err))
+					return -1;
 	}
 	return l == n ? 0 : mm_fail(err, MM_EFORMAT, "config.json: attention_types describes %zu of %zu layers", l, n);
 }

@@ -29,6 +29,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	(void)err;
 	s->hp->norm = MM_NORM_LAYER;
 	s->hp->qkv = MM_QKV_PER_HEAD;
+	s->hp->rot_even = true;
 	s->hp->block = s->hp->xb[0] ? MM_BLOCK_PARALLEL : MM_BLOCK_SEQ;
 	return 0;
 }

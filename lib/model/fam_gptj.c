@@ -13,6 +13,7 @@ static const struct mm_hp_row hp[] = {
 	MM_SIZE0(n_ff, "n_inner", "feed_forward_length", 0),
 	MM_NUM(norm_eps, "layer_norm_epsilon", "attention.layer_norm_epsilon", 1e-5),
 	MM_SIZE(d_rot, "rotary_dim", "rope.dimension_count", 64),
+	MM_NUM(rope_theta, NULL, "rope.freq_base", 10000),
 	MM_ACT(act, "activation_function", NULL, "gelu_new"),
 	MM_SETB(bias_ffn, 1),
 	MM_SETB(bias_norm, 1),
@@ -29,6 +30,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	s->hp->norm = MM_NORM_LAYER;
 	s->hp->block = MM_BLOCK_PARALLEL;
 	s->hp->rope_pair = MM_PAIR_ADJACENT;
+	s->hp->rope_plain = true;
 	return 0;
 }
 

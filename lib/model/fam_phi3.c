@@ -20,6 +20,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 {
 	s->hp->qkv = MM_QKV_BLOCKS;
 	s->hp->yarn_is_longrope = true;
+	s->hp->rot_even = true;
 	if (mm_setup_layers(s, err))
 		return -1;
 	for (size_t l = 0; l < s->hp->n_layer; l++)

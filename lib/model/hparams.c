@@ -286,6 +286,8 @@ int mm_setup_sparse(struct mm_setup *s, struct mm_err *err)
 	size_t every = json_is_integer(step) && json_integer_value(step) > 0 ? (size_t)json_integer_value(step) : 1;
 	if (mm_setup_layers(s, err))
 		return -1;
+	if (h->n_expert == 0)
+		h->n_expert_used = 0;
 	if (only && !json_is_array(only))
 		return bad_value(s, "mlp_only_layers", only, "a list of layers", err);
 	for (size_t l = 0; l < h->n_layer; l++) {
@@ -336,7 +338,7 @@ static int bounds_check(const struct mm_setup *s, struct mm_err *err)
 			source(s), h->n_head, h->n_head_kv);
 	if (h->n_group > 0 && h->n_expert % h->n_group)
 		return mm_fail(err, MM_EFORMAT, "%s: %zu experts in %zu groups", source(s), h->n_expert, h->n_group);
-	if (h->d_rot % 2)
+	if (h->d_rot % 2 && !(h->rot_even && h->d_rot < h->d_head))
 		return mm_fail(
 			err, MM_EFORMAT, "%s: %zu rotated dimensions, expected an even number", source(s), h->d_rot);
 	if (h->n_head * h->d_head > WIDTH_MAX || h->n_head * h->d_head_v > WIDTH_MAX)

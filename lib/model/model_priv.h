@@ -95,8 +95,8 @@ enum mm_router {
 	MM_ROUTE_SIGMOID_TOPK, /* sigmoid of each */
 };
 
-struct mm_rope {      /* one set of frequencies; a model may have several (gemma3: global and local) */
-	size_t d_rot; /* rotated dimensions of a head, even */
+struct mm_rope {	     /* one set of frequencies; a model may have several (gemma3: global and local) */
+	size_t d_rot, d_exp; /* rotated dimensions of a head, even; frequencies are theta^(-2i/d_exp), 0: d_rot */
 	double theta, factor, attn_factor; /* attn_factor multiplies cos and sin; 0 until derived */
 	enum mm_rope_scaling scaling;
 	double low_freq, high_freq;	   /* llama3 */
@@ -189,11 +189,11 @@ struct mm_hp {
 	bool qk_norm_heads;  /* ... with own weights per head */
 	bool qk_norm_bias, qk_norm_late /* after rope */;
 	enum mm_norm_kind qk_norm_kind;
-	bool no_qk_plus1;      /* q/k norm weights have no +1 although the others have */
-	bool yarn_is_longrope; /* rope type yarn is an old name of longrope (phi3) */
-	bool pos_sinusoid;     /* the position table is computed, not stored (xglm) */
-	bool alibi_bf16;       /* falcon: ALiBi computed in bf16 and scaled with the scores */
-	bool alibi_pre_scale;
+	bool no_qk_plus1;	     /* q/k norm weights have no +1 although the others have */
+	bool yarn_is_longrope;	     /* rope type yarn is an old name of longrope (phi3) */
+	bool rope_plain, rot_even;   /* no rope_scaling known (gptj); an odd d_rot becomes the next even one (neox) */
+	bool pos_sinusoid;	     /* the position table is computed, not stored (xglm) */
+	bool alibi_bf16;	     /* falcon: ALiBi computed in bf16, scaled with the scores, and added twice */
 	bool moe_norm_topk;	     /* weights of the chosen experts are renormalised */
 	bool moe_bias_select;	     /* a bias takes part in the choice only (deepseek_v3) */
 	bool moe_group_top2;	     /* group score = sum of its two best (deepseek_v3), else its best */

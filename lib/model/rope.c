@@ -108,14 +108,17 @@ static int yarn_setup(struct mm_rope *r, const json_t *o, struct mm_err *err)
 {
 	double orig = (double)r->n_ctx_orig, given = 0;
 	const json_t *t = json_object_get(o, "truncate");
-	if (get_num(o, "factor", true, &r->factor, err) || get_num(o, "attention_factor", false, &given, err) ||
+	if (get_num(o, "original_max_position_embeddings", false, &orig, err))
+		return -1;
+	bool ratio = orig > 0 && json_is_null(json_object_get(o, "factor")); /* null: what the context grew by */
+	r->factor = ratio ? (double)r->n_ctx_max / orig : r->factor;
+	if (get_num(o, "factor", !ratio, &r->factor, err) || get_num(o, "attention_factor", false, &given, err) ||
 		get_num(o, "mscale", false, &r->mscale, err) ||
 		get_num(o, "mscale_all_dim", false, &r->mscale_all_dim, err) ||
-		get_num(o, "original_max_position_embeddings", false, &orig, err) ||
 		get_num(o, "beta_fast", false, &r->beta_fast, err) ||
 		get_num(o, "beta_slow", false, &r->beta_slow, err))
 		return -1;
-	r->truncate = !t || json_is_true(t) || json_is_null(t);
+	r->truncate = !t || json_is_true(t);
 	r->beta_fast = r->beta_fast ? r->beta_fast : 32;
 	r->beta_slow = r->beta_slow ? r->beta_slow : 1;
 	if (!(orig >= 1 && orig < 1e12) || !(r->factor > 0))
@@ -180,16 +183,19 @@ int mm_setup_rope(struct mm_setup *s, size_t i, const char *type, double theta, 
 	};
 	size_t d = h->d_head ? h->d_head : h->n_head ? h->n_embd / h->n_head : 0;
 	r->d_rot = h->d_rot ? h->d_rot : (size_t)((double)d * h->rot_frac);
+	r->d_exp = r->d_rot;
+	if (h->rot_even)
+		h->d_rot = r->d_rot += r->d_rot % 2;
 	r->n_ctx_orig = r->n_ctx_max = h->n_ctx;
 	h->n_rope = MM_MAX(h->n_rope, i + 1);
 	if (!(theta > 0))
 		return mm_fail(err, MM_EFORMAT, "rope base %g is not above 0", theta);
 	if (s->gguf)
 		return gguf_setup(s, r, err);
-	const json_t *o = mm_cfg_get(s, "rope_parameters");
+	const json_t *o = h->rope_plain ? NULL : mm_cfg_get(s, "rope_parameters");
 	if (o && type && json_is_object(json_object_get(o, type)))
 		o = json_object_get(o, type);
-	if (!o)
+	if (!o && !h->rope_plain)
 		o = mm_cfg_get(s, "rope_scaling");
 	if (!o)
 		return 0;
@@ -224,9 +230,14 @@ int mm_setup_rope(struct mm_setup *s, size_t i, const char *type, double theta, 
 
 /* ---- tables ---- */
 
+static double exponent_of(const struct mm_rope *r)
+{
+	return (double)(r->d_exp ? r->d_exp : r->d_rot);
+}
+
 static void yarn_range(const struct mm_rope *r, float *low, float *high)
 {
-	double d = (double)r->d_rot, n = (double)r->n_ctx_orig;
+	double d = exponent_of(r), n = (double)r->n_ctx_orig;
 	double lo = d * log(n / (r->beta_fast * 2 * M_PI)) / (2 * log(r->theta));
 	double hi = d * log(n / (r->beta_slow * 2 * M_PI)) / (2 * log(r->theta));
 	if (r->truncate) {
@@ -264,7 +275,7 @@ size_t mm_rope_key(const struct mm_rope *r, size_t n_seq)
 
 static float freq_at(const struct mm_rope *r, size_t n_seq, size_t i)
 {
-	double d = (double)r->d_rot, base = r->theta;
+	double d = exponent_of(r), base = r->theta;
 	if (r->scaling == MM_ROPE_DYNAMIC && n_seq <= r->n_ctx_max && r->theta_within > 0)
 		base = r->theta_within;
 	if (r->scaling == MM_ROPE_DYNAMIC && n_seq > r->n_ctx_max && r->d_rot > 2)

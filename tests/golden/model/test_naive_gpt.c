@@ -267,7 +267,7 @@ static double bias_falcon(size_t h, size_t n, size_t i, size_t j)
 {
 	(void)i;
 	float s = mm_bf16_to_f32(mm_f32_to_bf16((float)slope(h, n)));
-	return (double)mm_bf16_to_f32(mm_f32_to_bf16(s * (float)j)) / sqrt(HD);
+	return 2 * (double)mm_bf16_to_f32(mm_f32_to_bf16(s * (float)j)) / sqrt(HD); /* in the scores and in the mask */
 }
 
 static void falcon_rw(struct naive *nv, const uint32_t *id, double *out)
