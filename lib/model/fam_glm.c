@@ -21,6 +21,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 {
 	(void)err;
 	s->hp->rope_pair = MM_PAIR_ADJACENT;
+	s->hp->rot_even = true;
 	if (s->gguf && s->ck && mm_ckpt_find(s->ck, "blk.0.attn_qkv.weight"))
 		s->hp->qkv = MM_QKV_BLOCKS;
 	return 0;

@@ -23,6 +23,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 {
 	(void)err;
 	s->hp->rope_pair = MM_PAIR_ADJACENT;
+	s->hp->rot_even = true;
 	if (s->gguf && s->ck)
 		s->hp->bias_qkv = mm_ckpt_find(s->ck, "blk.0.attn_q.bias") != NULL;
 	return 0;

@@ -26,6 +26,7 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 {
 	(void)err;
 	s->hp->norm = MM_NORM_LAYER;
+	s->hp->rot_even = true;
 	return 0;
 }
 
