@@ -2,11 +2,13 @@
  *
  *   loop    known[id]   the set of probes of a model's features, as of a version of its vector; one that is missing
  *                       is looked for again each time: a rescoring may have brought it
- *   both    sketch[id]  under a mutex; an old one is kept until the daemon ends, for those who still read it
+ *   both    sketch[id]  under a mutex; an old one is kept until the daemon ends, for those who still read it; so is
+ *                       the plan of sketches of each set of probes, which never changes
  *   worker  features    read from the store when they are needed: 132 kB a model
  *
  * Sketches are 8 kB a model and are made when the first question comes that wants them, then for new models only. */
 #include "daemon/metric.h"
+#include "tensor/tensor.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -24,13 +26,15 @@ struct probe_set {
 	uint8_t id[MM_PROBES_ID];
 	size_t m;
 	struct mm_probes probes;
-	bool tried, found; /* places */
+	bool tried, found;	    /* places */
+	struct mm_sketch_plan plan; /* under the mutex until it is made, then for ever */
+	bool planned;
 };
 
 struct sketch {
 	int16_t *v;
 	uint32_t version;
-	size_t m;
+	size_t set;
 };
 
 struct mm_metrics {
@@ -66,7 +70,7 @@ void mm_metrics_stop(struct mm_daemon *d)
 	for (size_t i = 0; i < r->n_retired; i++)
 		mm_free(r->retired[i]);
 	for (size_t i = 0; i < r->n_set; i++)
-		mm_probes_free(&r->set[i].probes);
+		mm_probes_free(&r->set[i].probes), mm_sketch_plan_fini(&r->set[i].plan);
 	mm_free(r->sketch);
 	mm_free(r->retired);
 	mm_free(r->known);
@@ -206,6 +210,7 @@ int mm_feats_pick(struct mm_feats *f, struct mm_daemon *d, struct mm_snap *s, si
 	if (want < 0)
 		return no_features(d, who, err);
 	*k = f->k = n;
+	f->set = (size_t)want;
 	f->m = d->metrics->set[want].m;
 	f->store = d->store;
 	f->room = d->metrics;
@@ -246,6 +251,12 @@ int mm_feats_one(const struct mm_feats *f, struct mm_txn *t, size_t i, float *ou
 	return 0;
 }
 
+const void *mm_feats_get(const struct mm_feats *f, struct mm_txn *t, size_t i, struct mm_err *err)
+{
+	struct mm_stored_array a;
+	return stored(f, t, i, &a, err) ? NULL : a.data;
+}
+
 int mm_feats_copy(const struct mm_feats *f, struct mm_txn *t, size_t i, uint16_t *out, struct mm_err *err)
 {
 	struct mm_stored_array a;
@@ -280,24 +291,28 @@ struct mm_byte_rows mm_feats_rows(const struct mm_feats *f)
 
 /* ---- sketches: worker ---- */
 
-static const int16_t *sketch_get(struct mm_metrics *r, uint64_t owner, uint32_t version, size_t m)
+#define PLANNED_FROM 256 /* models that are looked at */
+#define BATCH	     32	 /* models that are read, then shared out */
+
+static const int16_t *sketch_get(struct mm_metrics *r, const struct mm_feats *f, size_t i)
 {
-	const struct sketch *s = owner < r->n_sketch ? &r->sketch[owner] : NULL;
-	return s && s->v && s->version == version && s->m == m ? s->v : NULL;
+	const struct sketch *s = f->owner[i] < r->n_sketch ? &r->sketch[f->owner[i]] : NULL;
+	return s && s->v && s->version == f->version[i] && s->set == f->set ? s->v : NULL;
 }
 
 /* Takes v. */
-static int sketch_put(struct mm_metrics *r, uint64_t owner, uint32_t version, size_t m, int16_t *v, struct mm_err *err)
+static int sketch_put(struct mm_metrics *r, const struct mm_feats *f, size_t i, int16_t *v, struct mm_err *err)
 {
+	size_t owner = f->owner[i];
 	int rc = -1;
 	pthread_mutex_lock(&r->mu);
-	if (owner < ID_MAX && mm_grow(&r->sketch, &r->cap_sketch, (size_t)owner + 1, sizeof(*r->sketch), err) == 0 &&
+	if (owner < ID_MAX && mm_grow(&r->sketch, &r->cap_sketch, owner + 1, sizeof(*r->sketch), err) == 0 &&
 		mm_grow(&r->retired, &r->cap_retired, r->n_retired + 1, sizeof(int16_t *), err) == 0) {
 		for (; r->n_sketch <= owner; r->n_sketch++)
 			r->sketch[r->n_sketch] = (struct sketch){ 0 };
 		if (r->sketch[owner].v) /* scored again, or two questions at once */
 			r->retired[r->n_retired++] = r->sketch[owner].v;
-		r->sketch[owner] = (struct sketch){ v, version, m };
+		r->sketch[owner] = (struct sketch){ v, f->version[i], f->set };
 		rc = 0;
 	}
 	pthread_mutex_unlock(&r->mu);
@@ -306,30 +321,82 @@ static int sketch_put(struct mm_metrics *r, uint64_t owner, uint32_t version, si
 	return rc;
 }
 
-int mm_feats_sketches(const struct mm_feats *f, const int16_t **out, const _Atomic bool *cancel, struct mm_err *err)
+/* Who comes first draws up the plan; others wait for it: a tenth of a second. */
+static const struct mm_sketch_plan *plan_of(const struct mm_feats *f, struct mm_txn *t, float *row, struct mm_err *err)
 {
-	struct mm_txn *t = NULL;
-	float *row = NULL;
-	int rc = 0;
+	struct probe_set *set = &f->room->set[f->set];
+	struct mm_sketch_plan plan;
 	pthread_mutex_lock(&f->room->mu);
-	for (size_t i = 0; i < f->k; i++)
-		out[i] = sketch_get(f->room, f->owner[i], f->version[i], f->m);
-	pthread_mutex_unlock(&f->room->mu);
-	for (size_t i = 0; rc == 0 && i < f->k; i++) {
-		int16_t *v;
-		if (out[i])
-			continue;
-		if (*cancel) {
-			rc = mm_fail(err, MM_ECANCELLED, "the daemon is stopping");
-		} else if ((!row && !(row = mm_calloc(f->m * MM_BYTE_STRIDE, sizeof(*row), err))) ||
-			   (!t && !(t = mm_reader_begin(f->store, err))) || mm_feats_one(f, t, i, row, err) ||
-			   !(v = mm_calloc(MM_SKETCH * f->m, sizeof(*v), err))) {
-			rc = -1;
+	int rc = set->planned ? 0 : mm_sketch_plan_init(&plan, f->m, err);
+	if (rc == 0 && !set->planned) {
+		size_t n = MM_MIN(f->k, PLANNED_FROM);
+		for (size_t c = 0; rc == 0 && c < n; c++)
+			if ((rc = mm_feats_one(f, t, c * f->k / n, row, err)) == 0)
+				mm_sketch_plan_show(&plan, row);
+		if (rc == 0) {
+			mm_sketch_plan_done(&plan);
+			set->plan = plan;
+			set->planned = true;
 		} else {
-			mm_sketch_make(row, f->m, v);
-			out[i] = v;
-			rc = sketch_put(f->room, f->owner[i], f->version[i], f->m, v, err);
+			mm_sketch_plan_fini(&plan);
 		}
+	}
+	pthread_mutex_unlock(&f->room->mu);
+	return rc ? NULL : &set->plan;
+}
+
+/* Sketches of the models at[n], n <= BATCH; row has room for that many. */
+static int sketch_batch(const struct mm_feats *f, struct mm_txn *t, const struct mm_sketch_plan *plan, const size_t *at,
+	size_t n, float *row, const int16_t **out, struct mm_err *err)
+{
+	const void *data[BATCH];
+	int16_t *v[BATCH] = { 0 };
+	bool bad[BATCH] = { 0 };
+	int rc = 0;
+	for (size_t c = 0; rc == 0 && c < n; c++)
+		if (!(data[c] = mm_feats_get(f, t, at[c], err)) ||
+			!(v[c] = mm_calloc(MM_SKETCH * plan->stride, sizeof(int16_t), err)))
+			rc = -1;
+#pragma omp parallel for schedule(static) num_threads((int)mm_threads()) if (rc == 0)
+	for (size_t c = 0; c < (rc ? 0 : n); c++) {
+		float *own = row + c * f->m * MM_BYTE_STRIDE;
+		struct mm_err ignored;
+		if (!(bad[c] = mm_bytes_unpack(data[c], f->m, own, &ignored) != 0))
+			mm_sketch_make(plan, own, v[c]);
+	}
+	for (size_t c = 0; rc == 0 && c < n; c++)
+		rc = bad[c] ? mm_feats_one(f, t, at[c], row, err) : 0; /* for its error */
+	for (size_t c = 0; c < n; c++) {
+		out[at[c]] = v[c];
+		if (rc == 0)
+			rc = sketch_put(f->room, f, at[c], v[c], err);
+		else
+			mm_free(v[c]);
+	}
+	return rc;
+}
+
+int mm_feats_sketches(const struct mm_feats *f, const int16_t **out, const struct mm_sketch_plan **plan,
+	const _Atomic bool *cancel, struct mm_err *err)
+{
+	size_t at[BATCH], n = 0;
+	float *row = mm_calloc(BATCH * f->m * MM_BYTE_STRIDE, sizeof(*row), err);
+	struct mm_txn *t = row ? mm_reader_begin(f->store, err) : NULL;
+	int rc = t && (*plan = plan_of(f, t, row, err)) ? 0 : -1;
+	if (rc == 0) {
+		pthread_mutex_lock(&f->room->mu);
+		for (size_t i = 0; i < f->k; i++)
+			out[i] = sketch_get(f->room, f, i);
+		pthread_mutex_unlock(&f->room->mu);
+	}
+	for (size_t i = 0; rc == 0 && i < f->k; i++) {
+		if (!out[i])
+			at[n++] = i;
+		if (n < BATCH && (n == 0 || i + 1 < f->k))
+			continue;
+		rc = *cancel ? mm_fail(err, MM_ECANCELLED, "the daemon is stopping")
+			     : sketch_batch(f, t, *plan, at, n, row, out, err);
+		n = 0;
 	}
 	mm_reader_end(t);
 	mm_free(row);

@@ -19,6 +19,7 @@ struct mm_feats {
 	uint64_t *owner;   /* [k] whose arrays they are */
 	uint32_t *version; /* [k] of the vector, and so of the features */
 	size_t k, m;	   /* models; probes of a model */
+	size_t set;	   /* which set of probes, of those that are known here */
 	uint32_t *sel;	   /* [n] probes of the domain; NULL: all, n == m */
 	size_t n;
 	json_t *without;		/* names of models without (these) features */
@@ -34,15 +35,18 @@ int mm_feats_pick(struct mm_feats *f, struct mm_daemon *d, struct mm_snap *s, si
 void mm_feats_free(struct mm_feats *f); /* NULL is fine */
 /* Features of model i, unpacked to out[m, MM_BYTE_STRIDE]. t: a reader, or on the loop a transaction. */
 int mm_feats_one(const struct mm_feats *f, struct mm_txn *t, size_t i, float *out, struct mm_err *err) MM_MUST_CHECK;
-/* The same as it is stored. */
+/* The same as it is stored, [m, MM_BYTES] f16: where it lies until t ends. */
+const void *mm_feats_get(const struct mm_feats *f, struct mm_txn *t, size_t i, struct mm_err *err) MM_MUST_CHECK;
+/* A copy of that. */
 int mm_feats_copy(
 	const struct mm_feats *f, struct mm_txn *t, size_t i, uint16_t *out, struct mm_err *err) MM_MUST_CHECK;
 /* Worker: copies everybody's features. */
 int mm_feats_load(struct mm_feats *f, const _Atomic bool *cancel, struct mm_err *err) MM_MUST_CHECK;
 struct mm_byte_rows mm_feats_rows(const struct mm_feats *f); /* after it */
-/* Worker: everybody's sketch, out[k]; they stay where they are until the daemon ends. Makes those not made yet. */
-int mm_feats_sketches(
-	const struct mm_feats *f, const int16_t **out, const _Atomic bool *cancel, struct mm_err *err) MM_MUST_CHECK;
+/* Worker: everybody's sketch, out[k], and their plan; both stay where they are until the daemon ends. Makes those not
+ * made yet. */
+int mm_feats_sketches(const struct mm_feats *f, const int16_t **out, const struct mm_sketch_plan **plan,
+	const _Atomic bool *cancel, struct mm_err *err) MM_MUST_CHECK;
 
 /* Adds "metric", "unit", "probes" and, where there are any, "without_features". f NULL: kl. */
 void mm_metric_head(json_t *o, const struct mm_feats *f);

@@ -1,10 +1,9 @@
 /* metric_near.c: near and dist by the distributions of the next byte.
  *
- * `near` reads few of the models: all are put in the order of an estimate from their sketches, and read in that order
- * until nobody who is left can belong to the nearest, with a margin of some standard errors of the estimate; or until
- * so many were read that a client would wait. The distances that are told are exact in any case; "complete" says
- * whether the search ended by itself. The work is a worker's, at normal priority: it is short, and somebody waits for
- * it. */
+ * `near` reads few of the models: lower bounds of all distances come from sketches (stat_fisher.h), models are read in
+ * the order of these until the next one's bound is beyond the farthest that is wanted. So the answer is that of a
+ * search through everybody, whatever the bounds; they only say how soon it ends. The work is a worker's, at normal
+ * priority: it is short, and somebody waits for it. */
 #include "daemon/metric.h"
 #include "daemon/near.h"
 #include "tensor/tensor.h"
@@ -15,19 +14,11 @@
 
 #define BATCH	   32
 #define ALL_BELOW  256 /* models that are all read */
-#define MARGIN	   6.0 /* standard errors */
-#define MARGIN_MAX 0.6
 #define NEAR_SPARE 4
-
-/* Models read at most: about 40 microseconds each, with logarithms 250. */
-static size_t read_most(enum mm_metric m)
-{
-	return m == MM_METRIC_FISHER || m == MM_METRIC_HELLINGER ? 1024 : 160;
-}
 
 struct found {
 	size_t i, at; /* of the snapshot; of the terms */
-	double est, value;
+	double least, value;
 	struct mm_interval iv;
 };
 
@@ -37,7 +28,6 @@ struct near {
 	struct found *hit; /* [n] all that were read, nearest first */
 	size_t n, n_allowed;
 	size_t want, tell; /* how many must be right, how many are told: some may leave meanwhile */
-	bool complete;
 };
 
 static void near_free(void *own)
@@ -50,11 +40,11 @@ static void near_free(void *own)
 	mm_free(x);
 }
 
-static int by_est(const void *a, const void *b)
+static int by_least(const void *a, const void *b)
 {
 	const struct found *x = a, *y = b;
-	if (x->est != y->est)
-		return x->est < y->est ? -1 : 1;
+	if (x->least != y->least)
+		return x->least < y->least ? -1 : 1;
 	return x->i < y->i ? -1 : 1;
 }
 
@@ -69,81 +59,134 @@ static int by_value(const void *a, const void *b)
 /* ---- worker ---- */
 
 struct search {
-	struct mm_inquiry *q;
 	struct mm_feats *f;
 	struct near *x;
 	struct mm_txn *t;
 	struct mm_boot boot;
 	float *self, *other; /* unpacked; [BATCH] of them */
-	double *v;	     /* [k read, m] terms */
+	double *v;	     /* [read, m] terms */
+	size_t cap;
+	double *nearest; /* [want] distances, ascending */
+	size_t n_nearest;
+	const struct mm_sketch_plan *plan; /* NULL: all are read */
+	const int16_t **sketch;		   /* [k] */
+	float *weight;			   /* [m] 1: a probe of the domain */
 };
 
-/* Reads the models from..to of the order. The store is read by this thread, the rest is shared out. */
+/* Reads the models from..to of the order. The store is asked by this thread, the rest is shared out. */
 static int read_batch(struct search *s, size_t from, size_t to, struct mm_err *err)
 {
-	size_t m = s->f->m, one = m * MM_BYTE_STRIDE;
+	const void *data[BATCH];
+	bool bad[BATCH] = { 0 };
+	struct mm_feats *f = s->f;
+	struct found *hit = s->x->hit;
 	for (size_t c = from; c < to; c++)
-		if (mm_feats_one(s->f, s->t, s->x->hit[c].i, s->other + (c - from) * one, err))
+		if (!(data[c - from] = mm_feats_get(f, s->t, hit[c].i, err)))
 			return -1;
-#pragma omp parallel for schedule(static) num_threads((int)mm_threads()) if (to - from > 4)
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)mm_threads()) if (to - from > 4)
 	for (size_t c = from; c < to; c++) {
-		double *v = s->v + c * m;
-		mm_byte_terms(s->f->metric, s->self, s->other + (c - from) * one, m, v);
-		s->x->hit[c].value = mm_byte_distance_of(s->f->metric, v, s->f->sel, s->f->n);
+		float *row = s->other + (c - from) * f->m * MM_BYTE_STRIDE;
+		double *v = s->v + c * f->m;
+		struct mm_err ignored;
+		if ((bad[c - from] = mm_bytes_unpack(data[c - from], f->m, row, &ignored) != 0))
+			continue;
+		mm_byte_terms(f->metric, s->self, row, f->m, v);
+		hit[c].value = mm_byte_distance_of(f->metric, v, f->sel, f->n);
 	}
+	for (size_t c = from; c < to; c++)
+		if (bad[c - from] && mm_feats_one(f, s->t, hit[c].i, s->other, err)) /* for its error */
+			return -1;
 	return 0;
 }
 
-/* The want-th smallest distance of those read. */
-static double last_wanted(const struct near *x, size_t n_read, double *tmp)
+static void keep_nearest(struct search *s, double value)
 {
-	if (n_read < x->want)
-		return INFINITY;
-	for (size_t c = 0; c < n_read; c++) {
-		double v = x->hit[c].value;
-		size_t at = MM_MIN(c, x->want);
-		if (at == x->want && v >= tmp[at - 1])
-			continue;
-		at = at == x->want ? at - 1 : at;
-		for (; at > 0 && tmp[at - 1] > v; at--)
-			tmp[at] = tmp[at - 1];
-		tmp[at] = v;
-	}
-	return tmp[x->want - 1];
+	size_t want = s->x->want, at = s->n_nearest;
+	if (at == want && (want == 0 || value >= s->nearest[want - 1]))
+		return;
+	at = at == want ? want - 1 : s->n_nearest++;
+	for (; at > 0 && s->nearest[at - 1] > value; at--)
+		s->nearest[at] = s->nearest[at - 1];
+	s->nearest[at] = value;
 }
 
-/* The least distance that a model with this estimate can have. */
-static double least(const struct mm_feats *f, double est)
+/* Can a model of this bound still belong to those wanted? At the same distance as the last one it may: its name
+ * decides. */
+static bool may_be_near(const struct search *s, double least)
 {
-	double margin = fmin(MARGIN * mm_sketch_error(f->n), MARGIN_MAX);
-	double mean = est * (1 - margin) * (f->metric == MM_METRIC_FISHER ? 1 : mm_metrics[f->metric].per_root);
-	return mm_metric_value(f->metric, mean, f->n);
+	return s->n_nearest < s->x->want || least <= s->nearest[s->x->want - 1];
+}
+
+/* Those from..to of the order in that of sharper bounds; returns where those end that can still be near. */
+static size_t refine(struct search *s, size_t from, size_t to)
+{
+	struct near *x = s->x;
+	while (to > from && !may_be_near(s, x->hit[to - 1].least))
+		to--;
+	for (size_t c = from; c < to; c += BATCH) {
+		const int16_t *sketch[BATCH];
+		double least[BATCH];
+		size_t n = MM_MIN(to - c, (size_t)BATCH);
+		for (size_t i = 0; i < n; i++)
+			sketch[i] = s->sketch[x->hit[c + i].i];
+		mm_sketch_scan(s->f->metric, false, s->plan, sketch, n, s->sketch[x->self], s->weight, s->f->n, least);
+		for (size_t i = 0; i < n; i++)
+			x->hit[c + i].least = fmax(x->hit[c + i].least, least[i]);
+	}
+	if (to > from)
+		qsort(x->hit + from, to - from, sizeof(*x->hit), by_least);
+	return to;
 }
 
 static int search(struct search *s, const _Atomic bool *cancel, struct mm_err *err)
 {
 	struct near *x = s->x;
-	size_t n = x->n_allowed, most = n <= ALL_BELOW ? n : MM_MIN(n, MM_MAX(read_most(s->f->metric), 4 * x->want));
-	double *tmp = mm_calloc(x->want + 1, sizeof(*tmp), err);
-	size_t done = 0;
-	if (!tmp || !(s->v = mm_calloc(most * s->f->m, sizeof(*s->v), err)) ||
-		!(s->self = mm_calloc((BATCH + 1) * s->f->m * MM_BYTE_STRIDE, sizeof(*s->self), err))) {
-		mm_free(tmp);
+	size_t done = 0, end = x->n_allowed, one = s->f->m * MM_BYTE_STRIDE;
+	if (!(s->nearest = mm_calloc(x->want + 1, sizeof(*s->nearest), err)) ||
+		!(s->self = mm_calloc((BATCH + 1) * one, sizeof(*s->self), err)) ||
+		mm_feats_one(s->f, s->t, x->self, s->self, err))
+		return -1;
+	s->other = s->self + one;
+	while (x->want && done < end && may_be_near(s, x->hit[done].least)) {
+		size_t to = MM_MIN(done + BATCH, end), first = done;
+		while (to > done + 1 && !may_be_near(s, x->hit[to - 1].least))
+			to--;
+		if (*cancel)
+			return mm_fail(err, MM_ECANCELLED, "the daemon is stopping");
+		if (mm_grow(&s->v, &s->cap, to * s->f->m, sizeof(*s->v), err) || read_batch(s, done, to, err))
+			return -1;
+		for (; done < to; done++)
+			keep_nearest(s, x->hit[done].value);
+		if (first == 0 && s->plan)
+			end = refine(s, done, end);
+	}
+	x->n = done;
+	return 0;
+}
+
+static int order(struct search *s, const _Atomic bool *cancel, struct mm_err *err)
+{
+	struct mm_feats *f = s->f;
+	struct near *x = s->x;
+	double *least = mm_calloc(f->k, sizeof(*least), err);
+	if (!least || !(x->hit = mm_calloc(f->k, sizeof(*x->hit), err)) ||
+		!(s->weight = mm_calloc(f->m, sizeof(*s->weight), err)) ||
+		!(s->sketch = mm_calloc(f->k, sizeof(*s->sketch), err)) ||
+		(x->n_allowed > ALL_BELOW && mm_feats_sketches(f, s->sketch, &s->plan, cancel, err))) {
+		mm_free(least);
 		return -1;
 	}
-	s->other = s->self + s->f->m * MM_BYTE_STRIDE;
-	int rc = mm_feats_one(s->f, s->t, x->self, s->self, err);
-	while (rc == 0 && done < most) {
-		size_t to = MM_MIN(done + BATCH, most);
-		if (n > ALL_BELOW && done && least(s->f, x->hit[done].est) > last_wanted(x, done, tmp))
-			break;
-		rc = *cancel ? mm_fail(err, MM_ECANCELLED, "the daemon is stopping") : read_batch(s, done, to, err);
-		done = to;
-	}
-	x->complete = rc == 0 && (done == n || least(s->f, x->hit[done].est) > last_wanted(x, done, tmp));
-	x->n = done;
-	mm_free(tmp);
-	return rc;
+	for (size_t i = 0; i < f->n; i++)
+		s->weight[f->sel ? f->sel[i] : i] = 1;
+	if (s->plan)
+		mm_sketch_scan(f->metric, true, s->plan, s->sketch, f->k, s->sketch[x->self], s->weight, f->n, least);
+	for (size_t i = 0, n = 0; i < f->k; i++)
+		if (x->allowed[i])
+			x->hit[n++] = (struct found){ .i = i, .least = least[i] };
+	if (x->n_allowed)
+		qsort(x->hit, x->n_allowed, sizeof(*x->hit), by_least);
+	mm_free(least);
+	return 0;
 }
 
 /* The nearest to the front, with error bars for those that will be told. */
@@ -166,34 +209,20 @@ static int intervals(struct search *s, struct mm_err *err)
 
 static int answer_near(struct mm_inquiry *q, const struct mm_mat *m, const struct mm_tri *t, struct mm_err *err)
 {
-	struct search s = { .q = q, .f = q->feats, .x = q->own };
-	struct mm_feats *f = s.f;
-	struct near *x = s.x;
-	float *weight = mm_calloc(f->m, sizeof(*weight), err);
-	const int16_t **sketch = weight ? mm_calloc(f->k, sizeof(*sketch), err) : NULL;
-	double *est = sketch ? mm_calloc(f->k, sizeof(*est), err) : NULL;
-	int rc = est && (x->hit = mm_calloc(f->k, sizeof(*x->hit), err)) ? 0 : -1;
+	struct search s = { .f = q->feats, .x = q->own };
 	(void)m, (void)t;
-	for (size_t i = 0; rc == 0 && i < f->n; i++)
-		weight[f->sel ? f->sel[i] : i] = 1;
-	if (rc == 0 && x->n_allowed > ALL_BELOW && (rc = mm_feats_sketches(f, sketch, q->cancel, err)) == 0)
-		mm_sketch_scan(f->metric, sketch, f->k, sketch[x->self], f->m, weight, f->n, est);
-	for (size_t i = 0, n = 0; rc == 0 && i < f->k; i++)
-		if (x->allowed[i])
-			x->hit[n++] = (struct found){ .i = i, .est = est[i] };
-	if (rc == 0 && x->n_allowed)
-		qsort(x->hit, x->n_allowed, sizeof(*x->hit), by_est);
+	int rc = order(&s, q->cancel, err);
 	if (rc == 0)
-		rc = mm_boot_init(&s.boot, f->n, MM_BOOT_DEFAULT, 1, err);
-	if (rc == 0 && (!(s.t = mm_reader_begin(f->store, err)) || search(&s, q->cancel, err) || intervals(&s, err)))
+		rc = mm_boot_init(&s.boot, s.f->n, MM_BOOT_DEFAULT, 1, err);
+	if (rc == 0 && (!(s.t = mm_reader_begin(s.f->store, err)) || search(&s, q->cancel, err) || intervals(&s, err)))
 		rc = -1;
 	mm_reader_end(s.t);
 	mm_boot_fini(&s.boot);
+	mm_free(s.nearest);
 	mm_free(s.v);
 	mm_free(s.self);
-	mm_free(est);
-	mm_free(sketch);
-	mm_free(weight);
+	mm_free(s.weight);
+	mm_free(s.sketch);
 	return rc;
 }
 
@@ -240,8 +269,8 @@ static int finish_near(struct mm_daemon *d, struct mm_inquiry *q, struct mm_err 
 		return self ? mm_fail(err, MM_ENOMEM, "out of memory") : mm_fail(err, MM_ENOENT, "the model has gone");
 	}
 	size_t told = json_array_size(list);
-	q->body = json_pack("{s:s, s:o, s:b, s:I}", "model", self->rec.name, "neighbours", list, "complete",
-		x->complete, "read", (json_int_t)x->n);
+	q->body = json_pack("{s:s, s:o, s:b, s:I}", "model", self->rec.name, "neighbours", list, "complete", 1, "read",
+		(json_int_t)x->n);
 	mm_metric_head(q->body, q->feats);
 	if (q->body && told < x->tell)
 		json_object_set_new(q->body, "of", json_integer((json_int_t)q->k - 1));

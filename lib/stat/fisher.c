@@ -13,15 +13,13 @@
 
 _Static_assert(MM_BYTE_STRIDE % LANES == 0 && MM_BYTE_STRIDE >= MM_BYTES, "padding");
 
-/* per_root: fisher term >= 4 t; hellinger t / 2; jeffreys >= 4 t nats (mean of logarithms against that of roots); js >=
- * t / 2 bits; wasserstein >= total variation / 4 >= t / 8. */
 const struct mm_metric_info mm_metrics[MM_METRIC_COUNT] = {
-	[MM_METRIC_KL] = { "kl", "bits/byte", "sqrt(nats per text)", false, false, false, 0 },
-	[MM_METRIC_FISHER] = { "fisher", "rad", "rad", true, true, true, 4 },
-	[MM_METRIC_HELLINGER] = { "hellinger", "1", "1", false, true, true, 0.5 },
-	[MM_METRIC_JEFFREYS] = { "jeffreys", "bits", "sqrt(bits)", false, false, false, 4 / M_LN2 },
-	[MM_METRIC_JS] = { "js", "bits", "sqrt(bits)", false, false, false, 0.5 },
-	[MM_METRIC_WASSERSTEIN] = { "wasserstein", "1", "1", false, false, true, 0.125 },
+	[MM_METRIC_KL] = { "kl", "bits/byte", "sqrt(nats per text)", false, false, false },
+	[MM_METRIC_FISHER] = { "fisher", "rad", "rad", true, true, true },
+	[MM_METRIC_HELLINGER] = { "hellinger", "1", "1", false, true, true },
+	[MM_METRIC_JEFFREYS] = { "jeffreys", "bits", "sqrt(bits)", false, false, false },
+	[MM_METRIC_JS] = { "js", "bits", "sqrt(bits)", false, false, false },
+	[MM_METRIC_WASSERSTEIN] = { "wasserstein", "1", "1", false, false, true },
 };
 
 enum mm_metric mm_metric_find(const char *name)

@@ -33,7 +33,6 @@ struct mm_metric_info {
 	bool sum;			     /* over the probes; else the mean */
 	bool root;			     /* the distance is the root of that, or itself such a root (wasserstein) */
 	bool squared;			     /* a triangle (struct mm_tri) holds its square */
-	double per_root;		     /* a mean term is at least this times the mean of |sqrt p - sqrt q|^2 */
 };
 extern const struct mm_metric_info mm_metrics[MM_METRIC_COUNT];
 enum mm_metric mm_metric_find(const char *name); /* MM_METRIC_COUNT: unknown */
@@ -79,20 +78,30 @@ struct mm_byte_rows {
 int mm_byte_matrix(enum mm_metric which, const struct mm_byte_rows *r, const _Atomic bool *cancel, struct mm_tri *out,
 	struct mm_err *err) MM_MUST_CHECK;
 
-/* ---- fisher_sketch.c: who may be near, without reading everybody ----
+/* ---- fisher_sketch.c: who cannot be near, without reading everybody ----
  *
- * Each probe's row of 257 numbers becomes MM_SKETCH: every byte goes, with a random sign, into one of them (the same
- * for all models). |difference of sketches|^2 has the mean |sqrt p - sqrt q|^2 and, over all probes, a relative error
- * of about sqrt(2 / (MM_SKETCH M)). */
+ * Each probe's row of 257 masses becomes MM_SKETCH: the bytes that tell models apart have one each, all others are
+ * added up by kind. No metric here sees more between such sums than between the rows themselves, so that a distance of
+ * sketches, less what their fixed point may add, is a lower bound of the distance. */
 #define MM_SKETCH 16
-/* out[MM_SKETCH, m]: from unpacked rows */
-void mm_sketch_make(const float *rows, size_t m, int16_t *out);
-/* Means over the probes with weight[m] (0 or 1, n of them) of |.|^2 and, for fisher, of its term: est[k]; a NULL sketch
- * gives INFINITY. */
-void mm_sketch_scan(enum mm_metric which, const int16_t *const *sketch, size_t k, const int16_t *of, size_t m,
-	const float *weight, size_t n, double *est);
-/* Relative error of est: standard deviation for n probes of equal weight. */
-double mm_sketch_error(size_t n);
+struct mm_sketch_plan { /* which byte counts where, for each probe */
+	size_t m, n;	/* probes; models shown */
+	size_t stride;	/* m, rounded up to whole vectors */
+	uint8_t *unit;	/* those with a column of their own */
+	float *in;	/* of which kind they are */
+	double *seen;	/* while models are shown: [m, MM_BYTES, 2] sums of roots and masses */
+};
+/* The plan is drawn up from the rows of some models; others make the bounds no less true, only less sharp. */
+int mm_sketch_plan_init(struct mm_sketch_plan *p, size_t m, struct mm_err *err) MM_MUST_CHECK;
+void mm_sketch_plan_show(struct mm_sketch_plan *p, const float *rows);
+void mm_sketch_plan_done(struct mm_sketch_plan *p);
+void mm_sketch_plan_fini(struct mm_sketch_plan *p);
+/* out[MM_SKETCH, stride]: from unpacked rows. Only sketches of one plan can be compared. */
+void mm_sketch_make(const struct mm_sketch_plan *p, const float *rows, int16_t *out);
+/* least[k]: no distance over the probes with weight[m] (0 or 1, n of them) is below it; INFINITY for a NULL sketch.
+ * rough: where a bound takes long, another one that does not. */
+void mm_sketch_scan(enum mm_metric which, bool rough, const struct mm_sketch_plan *p, const int16_t *const *sketch,
+	size_t k, const int16_t *of, const float *weight, size_t n, double *least);
 
 /* ---- fisher_geom.c: tangents ---- */
 

@@ -238,8 +238,29 @@ static void test_pairs(void **state)
 	stop(&z, &d, &probes);
 }
 
-/* More models than are all read: the sketches must not lose a neighbour. */
+/* ---- more models than are all read: the answer is that of a search through everybody ---- */
+
 enum { MANY = 420 };
+
+/* Models that agree but for one place each: a mass moves from one byte to another at one probe. Estimates from a few
+ * probes, bytes or signs would go astray. Every tenth is a copy of the one before, so that names decide. */
+static void traps(struct mm_daemon *d, size_t i, const struct mm_probes *probes)
+{
+	struct mm_err err;
+	struct mm_rng r;
+	struct put p = { reg[i]->rec.id, malloc(M * MM_BYTES * 2), { 0 } };
+	mm_rng_init(&r, 77 + (i % 10 == 9 ? i - 1 : i));
+	size_t at = mm_rng_below(&r, M), to = 40 + mm_rng_below(&r, 217);
+	double x = i ? 0.02 + 0.02 * mm_rng_double(&r) : 0;
+	mm_probes_id(probes, false, p.set);
+	for (size_t m = 0; m < M; m++)
+		for (size_t b = 0; b < MM_BYTES; b++) {
+			double v = b < 32 ? (1 - (m == at ? x : 0)) / 32 : m == at && b == to ? x : 0;
+			p.f16[m * MM_BYTES + b] = half(sqrt(v));
+		}
+	MUST(mm_store_write(d->store, put_arrays, &p, &err));
+	free(p.f16);
+}
 
 static float *unpacked(struct mm_daemon *d, size_t i)
 {
@@ -252,10 +273,39 @@ static float *unpacked(struct mm_daemon *d, size_t i)
 	return row;
 }
 
+struct far {
+	double value;
+	const char *name;
+};
+
 static int by_value(const void *a, const void *b)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
+	const struct far *x = a, *y = b;
+	return x->value != y->value ? (x->value > y->value) - (x->value < y->value) : strcmp(x->name, y->name);
+}
+
+/* near of one model against all distances one by one. */
+static void search_is_whole(struct mm_daemon *d, float *const *row, enum mm_metric metric, size_t self)
+{
+	struct far want[MANY];
+	double v[M];
+	size_t i;
+	json_t *n;
+	for (i = 0; i < MANY; i++) {
+		mm_byte_terms(metric, row[self], row[i], M, v);
+		want[i] = (struct far){ i == self ? INFINITY : mm_byte_distance_of(metric, v, NULL, M),
+			reg[i]->rec.name };
+	}
+	qsort(want, MANY, sizeof(*want), by_value);
+	json_t *o = ask_wait(d, mm_cmd_near,
+		json_pack("{s:s, s:s, s:i}", "name", reg[self]->rec.name, "metric", mm_metrics[metric].name, "k", 10));
+	assert_int_equal(json_array_size(json_object_get(o, "neighbours")), 10);
+	json_array_foreach (json_object_get(o, "neighbours"), i, n) {
+		assert_true(num(n, "distance") == want[i].value);
+		assert_string_equal(json_string_value(json_object_get(n, "name")), want[i].name);
+	}
+	assert_true(json_is_true(json_object_get(o, "complete")));
+	json_decref(o);
 }
 
 static void test_many(void **state)
@@ -267,10 +317,8 @@ static void test_many(void **state)
 	struct mm_err err;
 	struct mm_rng r;
 	float *row[MANY], *vec;
-	double v[M], want[MANY];
 	char name[32];
 	size_t i;
-	json_t *n;
 	zoo_open(&z);
 	daemon_new(&d, &z.texts);
 	d.cfg.map.refit_growth = 0;
@@ -282,7 +330,7 @@ static void test_many(void **state)
 	for (i = 0; i < MANY; i++) {
 		for (size_t s = 0; s < z.m.n; s++)
 			vec[s] = (float)(-500 + 30 * mm_rng_normal(&r));
-		snprintf(name, sizeof(name), "model-%zu", i);
+		snprintf(name, sizeof(name), "model-%zu", (i * 37) % MANY);
 		struct mm_model_entry *e = model_add(name, vec, z.m.n);
 		features(&d, i, i % 20, 0.05 + 0.4 * mm_rng_double(&r), &probes);
 		row[i] = unpacked(&d, i);
@@ -291,22 +339,22 @@ static void test_many(void **state)
 	settle_down(&d);
 	for (int m = MM_METRIC_FISHER; m < MM_METRIC_COUNT; m++)
 		for (size_t self = 0; self < MANY; self += 97) {
-			for (i = 0; i < MANY; i++) {
-				mm_byte_terms((enum mm_metric)m, row[self], row[i], M, v);
-				want[i] = i == self ? INFINITY : mm_byte_distance_of((enum mm_metric)m, v, NULL, M);
-			}
-			qsort(want, MANY, sizeof(*want), by_value);
+			search_is_whole(&d, row, (enum mm_metric)m, self);
 			json_t *o = ask_wait(&d, mm_cmd_near,
-				json_pack("{s:s, s:s, s:i}", "name", reg[self]->rec.name, "metric", mm_metrics[m].name,
-					"k", 10));
-			json_array_foreach (json_object_get(o, "neighbours"), i, n)
-				assert_true(num(n, "distance") == want[i] || m == MM_METRIC_WASSERSTEIN);
-			assert_int_equal(json_array_size(json_object_get(o, "neighbours")), 10);
-			if (m == MM_METRIC_FISHER || m == MM_METRIC_HELLINGER)
-				assert_true(
-					num(o, "read") < 0.8 * MANY && json_is_true(json_object_get(o, "complete")));
+				json_pack("{s:s, s:s}", "name", reg[self]->rec.name, "metric", mm_metrics[m].name));
+			assert_true(num(o, "read") < 0.5 * MANY);
 			json_decref(o);
 		}
+	for (i = 0; i < MANY; i++) {
+		traps(&d, i, &probes);
+		free(row[i]);
+		row[i] = unpacked(&d, i);
+		mm_map_scored(&d, reg[i]);
+	}
+	settle_down(&d);
+	for (int m = MM_METRIC_FISHER; m < MM_METRIC_COUNT; m++)
+		for (size_t self = 0; self < MANY; self += 103)
+			search_is_whole(&d, row, (enum mm_metric)m, self);
 	for (i = 0; i < MANY; i++)
 		free(row[i]);
 	free(vec);
