@@ -150,7 +150,7 @@ static int row_act(const struct mm_setup *s, const char *key, const json_t *j, e
 
 static void row_default(const struct mm_hp_row *r, void *field, bool null)
 {
-	double def = null && r->flags & MM_HP_NULL0 ? 0 : r->def;
+	double def = null && (r->flags & MM_HP_NULL0 || r->type == MM_HP_BOOL) ? 0 : r->def; /* None is false */
 	if (r->type == MM_HP_SIZE)
 		*(size_t *)field = (size_t)def;
 	else if (r->type == MM_HP_NUM)
@@ -439,6 +439,8 @@ static int read_all(struct mm_hp *hp, const struct mm_family *fam, const json_t 
 		return -1;
 	if (rows_read(&s, err))
 		return -1;
+	if (!s.gguf && json_is_null(json_object_get(s.cfg, "tie_word_embeddings")))
+		hp->tie = !ck || !mm_ckpt_find(ck, "lm_head.weight"); /* nobody can have trained without a head */
 	if (s.gguf) {
 		mm_gguf_hints(&s);
 		/* the embedding table is the vocabulary; a separate output matrix means an untied head */

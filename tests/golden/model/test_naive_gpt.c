@@ -328,6 +328,32 @@ static void falcon_40b(struct naive *nv, const uint32_t *id, double *out)
 	nv_head(x, T, D, V, e, NULL, 1, 0, id, out);
 }
 
+/* 3 of 8 elements to be rotated: the reference makes two frequencies, of exponents -2i/3, and rotates 4 */
+static void neox_odd(struct naive *nv, const uint32_t *id, double *out)
+{
+	double *x = nv_embed(nv, W(V, D, "gpt_neox.embed_in.weight"), id, T, D, 1), *q, *k, *v;
+	struct nv_rope r = nv_rope_of(4, 10000, false);
+	r.freq[1] = pow(10000, -2.0 / 3);
+	for (size_t l = 0; l < NL; l++) {
+		split_heads(nv,
+			nv_lin(nv, LN(x, "gpt_neox.layers.%zu.input_layernorm"), T, D, 3 * D,
+				W(3 * D, D, "gpt_neox.layers.%zu.attention.query_key_value.weight", l), NULL),
+			&q, &k, &v);
+		nv_rotate(&r, q, T, D, H, HD);
+		nv_rotate(&r, k, T, D, H, HD);
+		struct nv_attn a = { .T = T, .H = H, .KV = H, .d = HD, .scale = 1 / sqrt(HD) };
+		double *o = nv_lin(nv, nv_attend(nv, &a, q, k, v), T, D, D,
+			W(D, D, "gpt_neox.layers.%zu.attention.dense.weight", l), NULL);
+		double *f = gpt_mlp(nv, LN(x, "gpt_neox.layers.%zu.post_attention_layernorm"), F, nv_gelu,
+			"gpt_neox.layers.%zu.mlp.dense_h_to_4h", "gpt_neox.layers.%zu.mlp.dense_4h_to_h", l);
+		nv_add(x, o, T * D, 1);
+		nv_add(x, f, T * D, 1);
+	}
+	x = nv_ln(nv, x, T, D, W(D, 0, "gpt_neox.final_layer_norm.weight"), W(D, 0, "gpt_neox.final_layer_norm.bias"),
+		1e-5);
+	nv_head(x, T, D, V, W(V, D, "embed_out.weight"), NULL, 1, 0, id, out);
+}
+
 /* residual from the normalised input; three layers of 4 heads */
 static void bloom_postln(struct naive *nv, const uint32_t *id, double *out)
 {
@@ -367,6 +393,12 @@ static const struct naive_case cases[] = {
 	{ "codegen", codegen,
 		"{\"model_type\":\"codegen\",\"vocab_size\":70,\"n_positions\":64,\"n_embd\":32,\"n_layer\":3,\"n_"
 		"head\":4,\"rotary_dim\":4}" },
+	{ "codegen-rope-keys", codegen, /* which its class does not know */
+		"{\"model_type\":\"codegen\",\"vocab_size\":70,\"n_positions\":64,\"n_embd\":32,\"n_layer\":3,\"n_"
+		"head\":4,\"rotary_dim\":4,\"rope_theta\":99.0,\"rope_scaling\":{\"type\":\"linear\",\"factor\":4.0}"
+		"}" },
+	{ "gpt-neox-odd-rotation", neox_odd,
+		"{\"model_type\":\"gpt_neox\",\"rotary_pct\":0.375,\"attention_bias\":null," JSON_COMMON "}" },
 	{ "openai-gpt", openai_gpt,
 		"{\"model_type\":\"openai-gpt\",\"vocab_size\":70,\"n_positions\":64,\"n_embd\":32,\"n_layer\":3,\"n_"
 		"head\":4,\"afn\":\"gelu\"}" },

@@ -49,6 +49,10 @@ static void test_refusals(void **state)
 		MM_EUNSUPPORTED, "layer_types", "linear_attention");
 	refused("{\"model_type\":\"gemma3_text\",\"use_bidirectional_attention\":true}", MM_EUNSUPPORTED,
 		"use_bidirectional_attention", "true");
+	refused("{\"model_type\":\"gemma\",\"use_bidirectional_attention\":true}", MM_EUNSUPPORTED,
+		"use_bidirectional_attention", "true");
+	refused("{\"model_type\":\"gemma2\",\"use_bidirectional_attention\":true}", MM_EUNSUPPORTED,
+		"use_bidirectional_attention", "true");
 	refused("{\"model_type\":\"mpt\",\"attn_config\":{\"qk_ln\":true}}", MM_EUNSUPPORTED, "qk_ln", "true");
 	refused("{\"model_type\":\"gpt2\",\"add_cross_attention\":true}", MM_EUNSUPPORTED, "add_cross_attention",
 		"true");
@@ -98,6 +102,60 @@ static void test_defaults(void **state)
 		read_text("{\"model_type\":\"qwen2\",\"sliding_window\":8,\"use_sliding_window\":true}", &h, &err), 0);
 	assert_int_equal(h.layer[27].window, 0);
 	assert_int_equal(h.layer[28].window, 8);
+	mm_hp_fini(&h);
+}
+
+static void read_ok(const char *text, struct mm_hp *h)
+{
+	struct mm_err err;
+	if (read_text(text, h, &err))
+		fail_msg("%s: %s", text, err.text);
+}
+
+/* What the reference's classes make of keys that are null, contradict each other or mean nothing to them. */
+static void test_odd_keys(void **state)
+{
+	(void)state;
+	struct mm_hp h;
+	read_ok("{\"model_type\":\"gpt_neo\",\"num_layers\":2,\"attention_types\":[[[\"global\"],2]],"
+		"\"attention_layers\":[\"local\",\"global\"]}",
+		&h);
+	assert_true(h.layer[0].window == 256 && h.layer[1].window == 0);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"gptj\",\"rope_theta\":5.0,\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":"
+		"2.0}}",
+		&h);
+	assert_true(h.rope[0].theta == 10000 && h.rope[0].scaling == MM_ROPE_DEFAULT);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"phi3\",\"partial_rotary_factor\":0.05}", &h); /* 4.8 of 96, 4 */
+	assert_true(h.d_rot == 4 && h.rope[0].d_exp == 4);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"phi3\",\"partial_rotary_factor\":0.06}", &h); /* 5.76, 5: the next even number */
+	assert_true(h.d_rot == 6 && h.rope[0].d_rot == 6 && h.rope[0].d_exp == 5);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"qwen2_moe\",\"num_experts\":0}", &h);
+	assert_true(h.layer[0].mask == (MM_L_ATTN | MM_L_DENSE) && !h.flag_moe);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2.0,\"truncate\":null}}",
+		&h);
+	assert_false(h.rope[0].truncate);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":null,"
+		"\"original_max_position_embeddings\":512}}",
+		&h);
+	assert_true(h.rope[0].factor == 4);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"gemma3\",\"text_config\":{\"final_logit_softcapping\":7.0}}", &h);
+	assert_true(h.softcap_logit == 0);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"gemma3_text\",\"final_logit_softcapping\":7.0}", &h);
+	assert_true(h.softcap_logit == 7);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"starcoder2\",\"use_bias\":null}", &h); /* None is false, absent is the default */
+	assert_false(h.bias_qkv || h.bias_o || h.bias_ffn);
+	mm_hp_fini(&h);
+	read_ok("{\"model_type\":\"gpt2\",\"tie_word_embeddings\":null}", &h); /* and no head in the file */
+	assert_true(h.tie);
 	mm_hp_fini(&h);
 }
 
@@ -184,6 +242,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_odd_keys),
 		cmocka_unit_test(test_gemma3_ropes),
 		cmocka_unit_test(test_bare),
 		cmocka_unit_test(test_hostile),
