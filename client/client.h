@@ -111,7 +111,8 @@ struct mm_cli {
 	struct mm_cli_opts {
 		const char *socket, *events, *server_key, *key, *color, *svg, *note, *output, *vectors, *names, *coords,
 			*domain, *sort, *title, *kind, *method, *family, *max_params, *linkage, *bench, *dtype,
-			*max_bytes, *since, *by, *texts, *config, *png, *graphml, *csv, *html, *tensorboard, *metric;
+			*max_bytes, *since, *by, *texts, *config, *png, *graphml, *csv, *html, *tensorboard, *metric,
+			*meta;
 		bool rules, json, ascii, all, help, until_idle, once, force, no_labels, smaller, newick,
 			missing_features;
 		int64_t k, seed, folds, dim, n, bytes, epoch, min_models;
@@ -344,6 +345,10 @@ void mm_csv_put(struct mm_buf *b, const char *s); /* quoted where it has to be *
 void mm_tsv_put(struct mm_buf *b, const char *s); /* tab, line break and backslash as \t, \n, \r, \\ */
 int mm_export_csv(struct mm_cli *c, const char *path, struct mm_err *err) MM_MUST_CHECK;
 int mm_export_tensorboard(struct mm_cli *c, const char *dir, struct mm_err *err) MM_MUST_CHECK;
+
+/* ---- import_meta.c: figures of imported models from CSV or JSON lines ---- */
+/* {name: {argument of `import`: value}}; NULL: an error, with line and column. name[n]: the models there are. */
+json_t *mm_import_meta(const char *path, const char *const *name, size_t n, struct mm_err *err) MM_MUST_CHECK;
 
 /* ---- texts_build.c: files into chunks ---- */
 

@@ -26,6 +26,7 @@ struct matrix {
 	char *text;	   /* the names' file, cut at its line ends */
 	const char **name; /* [k] */
 	char hash[MM_HASH_HEX];
+	json_t *meta; /* {name: figures}; NULL: none */
 };
 
 static void matrix_free(struct matrix *m)
@@ -33,6 +34,7 @@ static void matrix_free(struct matrix *m)
 	mm_map_close(&m->file);
 	mm_free(m->name);
 	mm_free(m->text);
+	json_decref(m->meta);
 }
 
 static double at(const struct matrix *m, size_t i)
@@ -154,7 +156,7 @@ static int same_texts(struct mm_cli *c, const struct matrix *m, struct mm_err *e
 
 struct sent {
 	int64_t token;
-	int64_t added, same, replaced;
+	int64_t added, same, replaced, described;
 	json_t *kept;
 };
 
@@ -172,17 +174,19 @@ static int send_row(struct mm_cli *c, const struct matrix *m, size_t i, bool las
 		json_t *b = NULL, *kept;
 		mm_base64_put(&text, (const char *)row + off, n);
 		rc = mm_buf_check(&text, err);
-		if (!rc)
-			rc = mm_cli_call(c, "import",
-				json_pack("{s:I, s:s, s:s, s:I, s:s, s:b, s:b, s:b}", "import", (json_int_t)s->token,
-					"texts", m->hash, "name", m->name[i], "offset", (json_int_t)off, "data",
-					(const char *)text.data, "more", more, "commit", !more && last, "force",
-					c->o.force),
-				&b, err);
+		json_t *args = NULL;
+		if (!rc) {
+			args = json_pack("{s:I, s:s, s:s, s:I, s:s, s:b, s:b, s:b}", "import", (json_int_t)s->token,
+				"texts", m->hash, "name", m->name[i], "offset", (json_int_t)off, "data",
+				(const char *)text.data, "more", more, "commit", !more && last, "force", c->o.force);
+			json_object_update(args, json_object_get(m->meta, m->name[i]));
+			rc = mm_cli_call(c, "import", args, &b, err);
+		}
 		mm_buf_fini(&text);
 		s->added += mm_int(b, "added", 0);
 		s->same += mm_int(b, "same", 0);
 		s->replaced += mm_int(b, "replaced", 0);
+		s->described += mm_int(b, "described", 0);
 		if ((kept = json_object_get(b, "kept")))
 			json_array_extend(s->kept, kept);
 		json_decref(b);
@@ -210,9 +214,9 @@ static int tell(struct mm_cli *c, const struct matrix *m, const struct sent *s, 
 {
 	char name[2048];
 	if (c->o.json) {
-		json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:O, s:I}", "models", (json_int_t)m->k, "added",
-			(json_int_t)s->added, "same", (json_int_t)s->same, "replaced", (json_int_t)s->replaced, "kept",
-			s->kept, "epoch", (json_int_t)epoch);
+		json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:O, s:I}", "models", (json_int_t)m->k, "added",
+			(json_int_t)s->added, "same", (json_int_t)s->same, "replaced", (json_int_t)s->replaced,
+			"described", (json_int_t)s->described, "kept", s->kept, "epoch", (json_int_t)epoch);
 		int rc = o ? mm_json_print(o, &c->term, c->out, err) : mm_fail(err, MM_ENOMEM, "out of memory");
 		json_decref(o);
 		return rc;
@@ -220,6 +224,8 @@ static int tell(struct mm_cli *c, const struct matrix *m, const struct sent *s, 
 	fprintf(c->out, "%lld models imported", (long long)s->added);
 	if (s->replaced)
 		fprintf(c->out, ", %lld replaced", (long long)s->replaced);
+	if (s->described)
+		fprintf(c->out, ", %lld described anew", (long long)s->described);
 	if (s->same)
 		fprintf(c->out, ", %lld were there already", (long long)s->same);
 	fprintf(c->out, "; the map is in epoch %lld.\n", (long long)epoch);
@@ -275,10 +281,13 @@ int mm_run_import(struct mm_cli *c, struct mm_err *err)
 	struct matrix m = { 0 };
 	if (!c->o.vectors || !c->o.names || !c->o.texts) {
 		c->usage = true;
-		return mm_fail(err, MM_EINVAL, "usage: modelmap import --vectors F.npy --names F.txt --texts F.jsonl");
+		return mm_fail(err, MM_EINVAL,
+			"usage: modelmap import --vectors F.npy --names F.txt --texts F.jsonl [--meta F.csv]");
 	}
 	int rc = load_matrix(&m, c->o.vectors, err) || load_names(&m, c->o.names, err) ||
-				 load_texts(&m, c->o.texts, err) || check_values(&m, err) || import_it(c, &m, err)
+				 load_texts(&m, c->o.texts, err) ||
+				 (c->o.meta && !(m.meta = mm_import_meta(c->o.meta, m.name, m.k, err))) ||
+				 check_values(&m, err) || import_it(c, &m, err)
 			 ? -1
 			 : 0;
 	matrix_free(&m);

@@ -1,6 +1,7 @@
 /* cmd_import.c: models whose vectors a client brings (`import`), and models that are taken off the map (`forget`).
  *
- * A row comes in pieces that fit into a request: {import, texts, name, offset, data, more}. Whole rows are kept here
+ * A row comes in pieces that fit into a request: {import, texts, name, offset, data, more}, and what else is known of
+ * the model (import_meta.c). Whole rows are kept here
  * until a piece says `commit`: then all of them become models in ONE transaction, or none does. So a client that is
  * killed, or a daemon that is, leaves whole batches; the same import again finds them ("same") and adds only what is
  * missing.
@@ -27,6 +28,7 @@ struct mm_import {
 	struct {
 		char *name;
 		struct mm_buf data; /* float32, little-endian */
+		struct mm_import_meta meta;
 	} row[ROWS_MAX];
 	size_t n; /* begun */
 };
@@ -36,6 +38,7 @@ static void stage_clear(struct mm_import *im)
 	for (size_t i = 0; i < im->n; i++) {
 		mm_free(im->row[i].name);
 		mm_buf_fini(&im->row[i].data);
+		mm_import_meta_fini(&im->row[i].meta);
 	}
 	*im = (struct mm_import){ 0 };
 }
@@ -76,12 +79,14 @@ static int row_for(
 		if (im->n && im->row[im->n - 1].data.len < n_byte) { /* given up by who sent it */
 			mm_free(im->row[--im->n].name);
 			mm_buf_fini(&im->row[im->n].data);
+			mm_import_meta_fini(&im->row[im->n].meta);
 		}
 		if (im->n == ROWS_MAX || (im->n + 1) * n_byte > BATCH_MAX + n_byte)
 			return mm_fail(err, MM_EINVAL, "more than %zu models without a commit", im->n);
 		if (!(im->row[im->n].name = mm_strdup(name, err)))
 			return -1;
 		im->row[im->n].data = (struct mm_buf){ 0 };
+		im->row[im->n].meta = (struct mm_import_meta){ 0 };
 		im->n++;
 	}
 	*at = im->n - 1;
@@ -129,7 +134,8 @@ static int take_piece(struct mm_daemon *d, struct mm_import *im, const json_t *a
 		if (!strcmp(im->row[i].name, name))
 			return mm_fail(err, MM_EINVAL, "two models of one batch are called %s", name);
 	struct mm_buf *b = &im->row[at].data;
-	if (mm_base64_parse(b, json_string_value(data), json_string_length(data), err))
+	if (mm_import_meta_take(&im->row[at].meta, args, err) ||
+		mm_base64_parse(b, json_string_value(data), json_string_length(data), err))
 		return -1;
 	if (b->len > n * sizeof(float) || !more)
 		return check_row(b, name, n, err);
@@ -143,12 +149,12 @@ struct change {
 	struct mm_model_rec rec; /* as it will be */
 	const float *v;
 	float *loglik;
-	bool fresh;
+	bool fresh, described; /* described: the vector is there already */
 };
 
 struct batch {
 	struct change change[ROWS_MAX];
-	size_t n, n_fresh, n_same, n_replaced, n_texts;
+	size_t n, n_fresh, n_same, n_replaced, n_described, n_texts;
 	json_t *kept;
 };
 
@@ -190,7 +196,8 @@ static struct mm_model_entry *fresh_entry(struct mm_daemon *d, const char *name,
 }
 
 /* What becomes of one row: nothing (kept, same), or a change. */
-static int plan(struct mm_daemon *d, struct batch *b, const char *name, const float *v, bool force, struct mm_err *err)
+static int plan(struct mm_daemon *d, struct batch *b, const char *name, const float *v,
+	const struct mm_import_meta *meta, bool force, struct mm_err *err)
 {
 	struct mm_model_entry *e = mm_reg_by_name(d, name);
 	size_t n_byte = b->n_texts * sizeof(float);
@@ -199,21 +206,23 @@ static int plan(struct mm_daemon *d, struct batch *b, const char *name, const fl
 		json_array_append_new(b->kept, json_string(name));
 		return 0;
 	}
-	if (e && e->loglik && !e->rec.gone && !memcmp(e->loglik, v, n_byte)) {
+	bool there = e && e->loglik && !e->rec.gone, same = there && !memcmp(e->loglik, v, n_byte);
+	if (same && !mm_import_meta_new(meta, &e->rec)) {
 		b->n_same++;
 		return 0;
 	}
-	if (e && e->loglik && !e->rec.gone && !force)
+	if (there && !same && !force)
 		return mm_fail(
 			err, MM_ECONFLICT, "%s was imported with other log-likelihoods; --force replaces them", name);
-	*c = (struct change){ .e = e, .v = v, .fresh = !e };
+	*c = (struct change){ .e = e, .v = v, .fresh = !e, .described = same };
 	if (!e && !(c->e = fresh_entry(d, name, err)))
 		return -1;
 	b->n++;
 	b->n_fresh += c->fresh;
-	b->n_replaced += !c->fresh;
-	if (mm_model_rec_dup(&c->rec, &c->e->rec, err) || fill(d, &c->rec, v, err) ||
-		!(c->loglik = mm_calloc(b->n_texts, sizeof(float), err)))
+	b->n_described += same;
+	b->n_replaced += !c->fresh && !same;
+	if (mm_model_rec_dup(&c->rec, &c->e->rec, err) || (!same && fill(d, &c->rec, v, err)) ||
+		mm_import_meta_put(meta, &c->rec, err) || !(c->loglik = mm_calloc(b->n_texts, sizeof(float), err)))
 		return -1;
 	memcpy(c->loglik, v, n_byte);
 	return 0;
@@ -272,15 +281,17 @@ static int commit(struct mm_daemon *d, struct mm_import *im, bool force, struct 
 		if (im->row[i].data.len != d->texts.n * sizeof(float))
 			rc = mm_fail(err, MM_EINVAL, "%s is not complete", im->row[i].name);
 		else
-			rc = plan(d, b, im->row[i].name, (const float *)(const void *)im->row[i].data.data, force, err);
+			rc = plan(d, b, im->row[i].name, (const float *)(const void *)im->row[i].data.data,
+				&im->row[i].meta, force, err);
 	}
 	if (!rc && b->n) {
 		mm_map_hold(d, HOLD_S);
 		rc = mm_reg_room(d, b->n_fresh, err) || mm_store_write(d->store, write_batch, b, err) ? -1 : 0;
 	}
 	if (!rc) {
-		reply->body = json_pack("{s:I, s:I, s:I, s:O}", "added", (json_int_t)b->n_fresh, "same",
-			(json_int_t)b->n_same, "replaced", (json_int_t)b->n_replaced, "kept", b->kept);
+		reply->body = json_pack("{s:I, s:I, s:I, s:I, s:O}", "added", (json_int_t)b->n_fresh, "same",
+			(json_int_t)b->n_same, "replaced", (json_int_t)b->n_replaced, "described",
+			(json_int_t)b->n_described, "kept", b->kept);
 		if (b->n)
 			mm_log(MM_LOG_NOTICE, "%zu models imported, %zu replaced", b->n_fresh, b->n_replaced);
 		take_over(d, b);

@@ -359,6 +359,19 @@ void mm_reg_restore(struct mm_model_entry *e);
 /* cmd_import.c: the vector came from a client, there are no files. */
 bool mm_reg_imported(const struct mm_model_entry *e);
 void mm_import_free(struct mm_import *im);
+
+/* ---- import_meta.c: figures of a model that has no files ---- */
+#define MM_IMPORT_META 7
+struct mm_import_meta { /* by the table of import_meta.c; zeroed: nothing is said */
+	bool given[MM_IMPORT_META];
+	char *text[MM_IMPORT_META];
+	int64_t number[MM_IMPORT_META];
+};
+int mm_import_meta_take(struct mm_import_meta *m, const json_t *args, struct mm_err *err) MM_MUST_CHECK;
+void mm_import_meta_fini(struct mm_import_meta *m);
+/* Does it say anything else than the record? */
+bool mm_import_meta_new(const struct mm_import_meta *m, const struct mm_model_rec *r);
+int mm_import_meta_put(const struct mm_import_meta *m, struct mm_model_rec *r, struct mm_err *err) MM_MUST_CHECK;
 bool mm_reg_history(const struct mm_model_entry *e); /* an older content of a name: "name@time" */
 
 /* ---- queue.c (queue_json.c) ---- */

@@ -29,7 +29,7 @@ struct mm_arg {
 	const char *choices; /* STR: "ack|resolve|reopen"; NULL: any */
 	const char *help;
 };
-#define MM_CMD_MAX_ARGS 10
+#define MM_CMD_MAX_ARGS 16
 struct mm_cmd {
 	const char *name;
 	enum mm_access access;

@@ -241,6 +241,23 @@ e2e_start
 q "d['on_map']==298 and d['gone']==2" status || fail "forgotten models come back"
 imp other >"$work/out" && python3 "$tool" q "d['same']==298 and d['replaced']==2" <"$work/out" || fail "what was forgotten is imported again: $(cat "$work/out")"
 
+# what else is known of them, told later or at once
+printf 'name,family,params,bytes,dtype,date,run,step\n' >"$work/meta.csv"
+for i in $(seq 2 60); do echo "org$((i % 4))/model-$i,fam$((i % 4)),${i}M,$((i * 2))M,bf16,2024-05-$((i % 20 + 10)),run-$((i % 4)),$i"; done >>"$work/meta.csv"
+sed 's/^org3.model-7,fam3,7M/org3\/model-7,fam3,seven/' "$work/meta.csv" >"$work/meta-bad.csv"
+refused 'line 7, column 3 (params): "seven"' other names "$work/texts.jsonl" --meta "$work/meta-bad.csv"
+imp other names "$work/texts.jsonl" --meta "$work/meta.csv" >"$work/out" && python3 "$tool" q "d['described']==59 and d['same']==241" <"$work/out" || fail "import --meta: $(cat "$work/out")"
+imp other names "$work/texts.jsonl" --meta "$work/meta.csv" >"$work/out" && python3 "$tool" q "d['described']==0 and d['same']==300" <"$work/out" || fail "import --meta again: $(cat "$work/out")"
+q "(d['family'], d['params'], d['bytes'], d['dtype'], d['run'], d['step'], d['modified'])==('fam3', 7000000, 14<<20, 'bf16', 'run-3', 7, 1715904000)" show org3/model-7 || fail "what is known of an imported model: $(mm --json show org3/model-7)"
+q "d['neighbours'] and all(n['params']<7000000 and n['family'] for n in d['neighbours'])" near org3/model-7 --smaller || fail "near --smaller of an imported model"
+q "len(d['neighbours'])==3 and all(n['family']=='fam3' for n in d['neighbours'])" near org3/model-7 --family fam3 -k 3 || fail "near --family of an imported model"
+q "sum(p.get('family')=='fam2' for p in d['points'])==15" map || fail "families of imported models on the map"
+q "len(d['legs'])==14" trajectory run-3 || fail "trajectory of an imported run"
+mm call import import=2 texts="$hash" name=x offset=0 data='""' more=true step=-1 2>"$work/err" && fail "a step below 0"
+e2e_stop
+e2e_start
+q "d['family']=='fam3' and d['step']==7" show org3/model-7 || fail "what is known of an imported model is forgotten"
+
 # scores as they are published; the tail of a name finds the directory
 echo '{"results":{"arc_challenge":{"acc,none":0.4,"acc_norm,none":0.45}},"model_name":"hub/model-11"}' >"$work/results_1.json"
 q "d['models']==1 and d['benchmarks']==['arc_challenge']" scores import "$work/results_1.json" || fail "scores of the harness"
