@@ -95,7 +95,8 @@ static json_t *value_of(const struct field *f, const char *cell)
 	case COUNT:
 		return count_of(cell, &v) ? json_integer(v) : NULL;
 	case SIZE:
-		if (!(*cell >= '0' && *cell <= '9') || mm_parse_size(cell, &size, &ignored) || !size || size > 9e15)
+		if (!(*cell >= '0' && *cell <= '9') || mm_parse_size(cell, &size, &ignored) || !size ||
+			size > UINT64_C(9000000000000000))
 			return NULL;
 		return json_integer((json_int_t)size);
 	case DATE:

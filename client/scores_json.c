@@ -3,15 +3,17 @@
  *	results of lm-evaluation-harness, and of the Open LLM Leaderboard:
  *	  {"results": {TASK: {"acc,none": 0.41, "acc_stderr,none": 0.01, "alias": ...}}, "model_name": NAME,
  *	   "config": {"model_args": "pretrained=NAME,...", "model_name": NAME}, "config_general": {"model_name": NAME}}
- *	  TASK may be "harness|arc:challenge|25"; a metric may be "acc" or "acc,FILTER"
- *	the leaderboard's table, as rows of the dataset server or as a list:
+ *	  TASK may be "harness|arc:challenge|25", as lighteval has it too; a metric may be "acc" or "acc,FILTER"
+ *	the leaderboard's table, as rows of the dataset server, as a list, or as a row a line:
  *	  {"rows": [{"row": {"fullname": NAME, "IFEval": 46.1, ...}}]} or [{"fullname": NAME, "IFEval": 46.1, ...}]
  *	the leaderboard's own answer: [{"model": {"name": NAME}, "evaluations": {"ifeval": {"name": "IFEval",
  *"value": 46.1}}}]
  *
- * Of a task with several metrics the one counts that the leaderboards use. Parts of a group (their alias is set in) are
- * left out for the group; the subjects of the old MMLU, which has no group, become their mean. Values stay as they are:
- * shares or per cent. Files are other people's: everything is bounded, what does not fit is passed over or an error. */
+ * Of a task with several metrics the one counts that the leaderboards use. Parts of a group follow it, with an alias
+ *that is set in (" - law", "  - law_1"): they are left out where the group has a score of its own. The group
+ *"leaderboard" has means over unlike tasks: its parts count, not it. The subjects of the old MMLU, which has no group,
+ *become their mean. Python writes NaN where a score is missing: it is read as none. Values stay as they are: shares or
+ *per cent. Files are other people's: everything is bounded, what does not fit is passed over or an error. */
 #include "client/client.h"
 
 #include <math.h>
@@ -114,7 +116,7 @@ static const char *model_of(const json_t *root, char *buf, size_t cap)
 	const json_t *config = json_object_get(root, "config"), *general = json_object_get(root, "config_general");
 	const json_t *args = json_object_get(config, "model_args");
 	const char *const names[] = { mm_str(root, "model_name"), mm_str(general, "model_name"),
-		mm_str(config, "model_name"),
+		mm_str(json_object_get(general, "model_config"), "model_name"), mm_str(config, "model_name"),
 		json_is_object(args) ? mm_str(args, "pretrained") : args_model(json_string_value(args), buf, cap) };
 	for (size_t i = 0; i < MM_COUNT(names); i++)
 		if (*names[i])
@@ -122,38 +124,86 @@ static const char *model_of(const json_t *root, char *buf, size_t cap)
 	return "";
 }
 
-/* "harness|arc:challenge|25" is "arc:challenge" */
+/* "harness|arc:challenge|25" is "arc:challenge", whatever the suite is called */
 static void task_name(const char *key, char *out, size_t cap)
 {
-	const char *p = !strncmp(key, "harness|", 8) ? key + 8 : key;
+	const char *bar = strchr(key, '|'), *p = bar && strchr(bar + 1, '|') ? bar + 1 : key;
 	snprintf(out, cap, "%.*s", (int)MM_MIN(strcspn(p, "|"), cap - 1), p);
+}
+
+/* How far the alias of a task is set in: 0 for what is no part of a group. */
+static size_t depth_of(const json_t *task)
+{
+	return strspn(mm_str(task, "alias"), " ");
+}
+
+/* {"mmlu": null} where there is "mmlu:_average", which then stands for all "mmlu:law". */
+static json_t *averages(const json_t *results)
+{
+	const char *key;
+	json_t *task, *found = json_object();
+	char name[256];
+	json_object_foreach ((json_t *)(uintptr_t)results, key, task) {
+		task_name(key, name, sizeof name);
+		char *end = strstr(name, ":_average");
+		if (end && !end[strlen(":_average")]) {
+			*end = 0;
+			json_object_set_new(found, name, json_null());
+		}
+	}
+	return found;
+}
+
+/* Cuts ":_average" off. Is it one of those that an average stands for? */
+static bool averaged(const json_t *found, char *name)
+{
+	char *colon = strchr(name, ':');
+	if (!colon)
+		return false;
+	*colon = 0;
+	bool there = json_object_get(found, name), self = there && !strcmp(colon + 1, "_average");
+	if (!self)
+		*colon = ':';
+	return there && !self;
+}
+
+static int harness_task(
+	json_t *table, const char *model, const char *name, double v, double *sum, size_t *n, struct mm_err *err)
+{
+	if (strncmp(name, "hendrycksTest-", 14) != 0)
+		return put(table, model, name, v, err);
+	*sum += v;
+	++*n;
+	return 0;
 }
 
 static int harness(json_t *table, const json_t *root, struct mm_err *err)
 {
 	char name[256], buf[NAME_MAX_B];
 	const char *key, *model = model_of(root, buf, sizeof buf);
-	json_t *task;
+	const json_t *results = json_object_get(root, "results");
+	json_t *task, *found;
 	double sum = 0;
-	size_t n = 0;
+	size_t n = 0, below = 0; /* tasks set in deeper than this are parts of one that has a score */
+	int rc = 0;
 	if (!*model)
 		return mm_fail(err, MM_EFORMAT,
 			"it does not say of which model the results are (model_name, config.model_args)");
-	json_object_foreach (json_object_get(root, "results"), key, task) {
-		const json_t *v;
-		if (!json_is_object(task))
-			continue;
+	found = averages(results);
+	json_object_foreach ((json_t *)(uintptr_t)results, key, task) {
+		const json_t *v = NULL;
+		size_t deep = depth_of(task);
 		task_name(key, name, sizeof name);
-		if (!strcmp(name, "all") || *mm_str(task, "alias") == ' ' || !(v = score_of(name, task)))
+		if (rc || !json_is_object(task) || !strcmp(name, "all") || deep > below)
 			continue;
-		if (!strncmp(name, "hendrycksTest-", 14)) {
-			sum += json_number_value(v);
-			n++;
-		} else if (put(table, model, name, json_number_value(v), err)) {
-			return -1;
-		}
+		if (strcmp(name, "leaderboard") != 0)
+			v = score_of(name, task);
+		below = v ? deep : deep + 1;
+		if (v && !averaged(found, name))
+			rc = harness_task(table, model, name, json_number_value(v), &sum, &n, err);
 	}
-	return n ? put(table, model, "mmlu", sum / (double)n, err) : 0;
+	json_decref(found);
+	return rc == 0 && n ? put(table, model, "mmlu", sum / (double)n, err) : rc;
 }
 
 /* ---- the leaderboard ---- */
@@ -301,9 +351,74 @@ bool mm_scores_is_json(const char *text)
 	return *text == '{' || *text == '[';
 }
 
+/* JSON that Python wrote: outside of strings, what is no number becomes "", in place, which is no score. */
+static void without_nan(char *text)
+{
+	static const char *const word[] = { "-Infinity", "Infinity", "NaN" };
+	bool quoted = false;
+	for (char *p = text; *p; p++) {
+		if (quoted && *p == '\\' && p[1])
+			p++;
+		else if (*p == '"')
+			quoted = !quoted;
+		for (size_t i = 0; i < MM_COUNT(word) && !quoted; i++) {
+			size_t n = strlen(word[i]);
+			if (strncmp(p, word[i], n) != 0)
+				continue;
+			memset(p, ' ', n);
+			memset(p, '"', 2);
+			p += n - 1;
+			break;
+		}
+	}
+}
+
+/* A row a line. */
+static json_t *parse_lines(const char *text, size_t len, struct mm_err *err)
+{
+	json_t *list = json_array();
+	for (const char *p = text, *end = text + len; list && p < end;) {
+		const char *eol = memchr(p, '\n', (size_t)(end - p));
+		size_t n = (size_t)((eol ? eol : end) - p);
+		if (strspn(p, " \t\r") < n) {
+			json_t *row = mm_json_parse(p, n, "a row", err);
+			if (!row || json_array_append_new(list, row)) {
+				json_decref(list);
+				return NULL;
+			}
+		}
+		p += n + (eol != NULL);
+	}
+	return list;
+}
+
+/* Several objects, one a line? */
+static bool is_lines(const char *text)
+{
+	const char *eol = strchr(text, '\n');
+	const char *next = eol ? eol + strspn(eol, " \t\r\n") : "";
+	while (eol && eol > text && strchr(" \t\r", eol[-1]))
+		eol--;
+	return *text == '{' && *next == '{' && eol[-1] == '}';
+}
+
+static json_t *parse(const char *text, size_t len, struct mm_err *err)
+{
+	char *copy = mm_calloc(len + 1, 1, err);
+	if (!copy)
+		return NULL;
+	memcpy(copy, text, len);
+	without_nan(copy);
+	const char *from = copy + strspn(copy, " \t\r\n");
+	json_t *root = is_lines(from) ? parse_lines(from, len - (size_t)(from - copy), err)
+				      : mm_json_parse(copy, len, "scores", err);
+	mm_free(copy);
+	return root;
+}
+
 int mm_scores_json(const char *text, size_t len, const json_t *models, struct mm_buf *out, struct mm_err *err)
 {
-	json_t *root = mm_json_parse(text, len, "scores", err), *table = json_object();
+	json_t *root = parse(text, len, err), *table = json_object();
 	const json_t *list = json_is_array(root) ? root : json_object_get(root, "rows");
 	int rc = root && table ? 0 : -1;
 	if (rc)
