@@ -424,6 +424,16 @@ static int derive(struct mm_setup *s, struct mm_err *err)
 	return 0;
 }
 
+static bool has_head(const struct mm_ckpt *ck)
+{
+	static const char *const name[] = { "lm_head.weight", "embed_out.weight", "head.weight",
+		"language_model.lm_head.weight" };
+	for (size_t i = 0; ck && i < MM_COUNT(name); i++)
+		if (mm_ckpt_find(ck, name[i]))
+			return true;
+	return false;
+}
+
 static int read_all(struct mm_hp *hp, const struct mm_family *fam, const json_t *config, const struct mm_ckpt *ck,
 	struct mm_err *err)
 {
@@ -440,7 +450,7 @@ static int read_all(struct mm_hp *hp, const struct mm_family *fam, const json_t 
 	if (rows_read(&s, err))
 		return -1;
 	if (!s.gguf && json_is_null(json_object_get(s.cfg, "tie_word_embeddings")))
-		hp->tie = !ck || !mm_ckpt_find(ck, "lm_head.weight"); /* nobody can have trained without a head */
+		hp->tie = !has_head(ck); /* null is false, but nobody can have trained without a head */
 	if (s.gguf) {
 		mm_gguf_hints(&s);
 		/* the embedding table is the vocabulary; a separate output matrix means an untied head */
