@@ -288,6 +288,8 @@ int mm_ckpt_read(
 		if (rc)
 			return -1;
 	}
+	if (t->scale && mm_fp8_apply(ck, t, first, n, dst, err))
+		return -1;
 	if (t->overlay)
 		mm_lora_apply(t->overlay, t, first, n, dst);
 	return 0;

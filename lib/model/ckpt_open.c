@@ -163,7 +163,13 @@ static int open_dir(struct mm_ckpt *ck, struct mm_ckpt_why *why, struct mm_err *
 		return -1;
 	if (!weights)
 		return explain_absence(ck->dir, why, err);
-	return mm_shards_read(ck, "model", why, err);
+	if (mm_shards_read(ck, "model", why, err))
+		return -1;
+	if (mm_fp8_attach(ck, err)) {
+		mm_ckpt_blame(why, err->code == MM_ESHAPE ? "shape" : "unsupported", "config.json", 0, false);
+		return -1;
+	}
+	return 0;
 }
 
 static int open_file(struct mm_ckpt *ck, struct mm_ckpt_why *why, struct mm_err *err)

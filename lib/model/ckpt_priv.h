@@ -245,6 +245,13 @@ json_t *mm_gguf_json(const struct mm_gguf *g, struct mm_err *err) MM_MUST_CHECK;
 int mm_gguf_split_name(const char *name, int *no, int *count);
 int mm_gguf_read(struct mm_ckpt *ck, const char *path, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
 
+/* fp8.c */
+/* Finds the factors of 8-bit matrices when config.json says that there are some; a missing one is an error. */
+int mm_fp8_attach(struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
+/* Multiplies elements [first, first + n) of t, which are in dst, with their factors. */
+int mm_fp8_apply(const struct mm_ckpt *ck, const struct mm_tensor *t, uint64_t first, size_t n, float *dst,
+	struct mm_err *err) MM_MUST_CHECK;
+
 /* lora.c */
 struct mm_lora { /* what an adapter puts on top of the base, whose tensors and files are in the same mm_ckpt */
 	char *base_dir;

@@ -445,7 +445,10 @@ static int read_all(struct mm_hp *hp, const struct mm_family *fam, const json_t 
 		s.gguf = json_string_value(arch);
 	else if (json_is_object(text))
 		s.cfg = text;
-	if (!s.gguf && fam->no_quant_check == false && mm_setup_unsupported(&s, "quantization_config", NULL, err))
+	bool fp8 = false;
+	if (!s.gguf && mm_fp8_config(config, &fp8, err))
+		return -1;
+	if (!s.gguf && !fp8 && !fam->no_quant_check && mm_setup_unsupported(&s, "quantization_config", NULL, err))
 		return -1;
 	if (rows_read(&s, err))
 		return -1;

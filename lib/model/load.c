@@ -85,8 +85,8 @@ const uint8_t *mm_w_raw(
 		return NULL;
 	*whole = v.transposed;
 	*type = v.t->dtype;
-	if (v.transposed || v.row->flags & MM_W_MXFP4 || v.t->overlay || !v.t->data || adds_one(m, slot, v.row) ||
-		mm_dtypes[v.t->dtype].block != 1)
+	if (v.transposed || v.row->flags & MM_W_MXFP4 || v.t->overlay || v.t->scale || !v.t->data ||
+		adds_one(m, slot, v.row) || mm_dtypes[v.t->dtype].block != 1)
 		return NULL;
 	return v.t->data + v.first * mm_dtypes[v.t->dtype].bytes;
 }

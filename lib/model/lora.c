@@ -395,7 +395,7 @@ static int read_base(struct mm_ckpt *ck, const char *dir, struct mm_ckpt_why *wh
 		return -1;
 	if (!(ck->dir = mm_strdup(ck->lora->base_dir, err)) ||
 		!(ck->config = mm_ckpt_json(ck->dir, "config.json", CONFIG_MAX, why, "bad_config", err)) ||
-		mm_shards_read(ck, "model", why, err))
+		mm_shards_read(ck, "model", why, err) || mm_fp8_attach(ck, err))
 		return mm_wrap(err, "base model %s", ck->lora->base_dir);
 	return 0;
 }

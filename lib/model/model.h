@@ -25,6 +25,8 @@ struct mm_tensor { /* one stored tensor; shape as the file says it, row-major, o
 	unsigned file;	     /* index into mm_ckpt_file() */
 	uint64_t offset;     /* of data in that file */
 	const void *overlay; /* an adapter's delta lies on top: data is not the whole value, read with mm_ckpt_read */
+	uint32_t scale; /* number of the tensor with factors of FP8 blocks, plus 1; 0: none. Then too, mm_ckpt_read */
+	uint32_t scale_rows, scale_cols; /* of a block */
 };
 
 enum mm_container { MM_CONTAINER_SAFETENSORS, MM_CONTAINER_GGUF };
