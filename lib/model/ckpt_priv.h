@@ -246,6 +246,8 @@ int mm_gguf_split_name(const char *name, int *no, int *count);
 int mm_gguf_read(struct mm_ckpt *ck, const char *path, struct mm_ckpt_why *why, struct mm_err *err) MM_MUST_CHECK;
 
 /* fp8.c */
+/* *fp8: quantization_config describes 8-bit matrices with factors, which mm_ckpt_read applies. */
+int mm_fp8_config(const json_t *config, bool *fp8, struct mm_err *err) MM_MUST_CHECK;
 /* Finds the factors of 8-bit matrices when config.json says that there are some; a missing one is an error. */
 int mm_fp8_attach(struct mm_ckpt *ck, struct mm_err *err) MM_MUST_CHECK;
 /* Multiplies elements [first, first + n) of t, which are in dst, with their factors. */

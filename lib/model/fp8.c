@@ -11,7 +11,6 @@
  * Attached once while the checkpoint is opened; scales are named by index, since an adapter may let the array of
  * tensors grow. Any thread may read afterwards. */
 #include "model/ckpt_priv.h"
-#include "model/model_priv.h"
 
 #include <string.h>
 

@@ -4,6 +4,7 @@
  * come first, then the common ones for fields that the family does not list, then its setup(), then derived values and
  * checks. Every number is range-checked here, so that later code multiplies sizes without fear: n_layer <= 4096, widths
  * <= 2^20, vocabulary <= 2^24, experts <= 4096. */
+#include "model/ckpt_priv.h"
 #include "model/model_priv.h"
 
 #include <math.h>

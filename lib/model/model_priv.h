@@ -522,10 +522,6 @@ int mm_bind_make(struct mm_bind *b, const struct mm_family *fam, const struct mm
 	struct mm_err *err) MM_MUST_CHECK;
 void mm_bind_fini(struct mm_bind *b, size_t n_layer);
 
-/* ---- fp8.c ---- */
-/* *fp8: quantization_config describes 8-bit matrices with factors, which mm_ckpt_read applies. */
-int mm_fp8_config(const json_t *config, bool *fp8, struct mm_err *err) MM_MUST_CHECK;
-
 /* ---- mxfp4.c: pairs of *_blocks and *_scales ---- */
 
 int mm_mxfp4_check(const struct mm_ckpt *ck, const struct mm_tensor *t, unsigned n_dim, const uint64_t *dim,
