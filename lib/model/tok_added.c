@@ -13,6 +13,7 @@
  */
 #include "model/tok_priv.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct node {
@@ -46,6 +47,33 @@ int tok_added_put(struct tok_added *a, const struct tok_added_token *t, struct m
 	copy.text.s = text;
 	copy.norm.s = norm;
 	a->tok[a->n++] = copy;
+	return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* A token that a file names again has the flags of the last time. */
+int tok_added_settle(struct tok_added *a, struct mm_err *err)
+{
+	size_t n = 0;
+	uint64_t *order = mm_calloc(a->n, sizeof(*order), err); /* id << 32 | index */
+	if (!order)
+		return -1;
+	for (size_t i = 0; i < a->n; i++)
+		order[i] = (uint64_t)a->tok[i].id << 32 | i;
+	qsort(order, a->n, sizeof(*order), by_number);
+	for (size_t i = 0; i + 1 < a->n; i++)
+		if (order[i] >> 32 == order[i + 1] >> 32)
+			a->tok[(uint32_t)order[i]].id = TOK_NONE;
+	for (size_t i = 0; i < a->n; i++)
+		if (a->tok[i].id != TOK_NONE)
+			a->tok[n++] = a->tok[i];
+	a->n = n;
+	mm_free(order);
 	return 0;
 }
 

@@ -426,7 +426,7 @@ static int build_added(struct mm_tok *tok, struct tok_json *outer, struct tok_st
 		t.text = (struct tok_str){ content.data, content.len };
 		rc = tok_added_number(tok, &t, &seen, &next, j.err);
 	}
-	rc = rc || j.failed ? -1 : 0;
+	rc = rc || j.failed ? -1 : tok_added_settle(&tok->added, j.err);
 	tok_vocab_fini(&seen);
 	mm_buf_fini(&content);
 	tok_json_fini(&j);
@@ -457,7 +457,7 @@ static int build_pipeline(struct mm_tok *tok, const struct parts *p, struct mm_e
 			return -1;
 		rc = i == 0   ? tok_norms_parse(&tok->norms, j, 0, err)
 		     : i == 1 ? tok_pres_parse(&tok->pres, j, 0, err)
-			      : tok_post_parse(tok, j, 0, err);
+			      : tok_post_parse(tok, j, err);
 		json_decref(j);
 		if (rc)
 			return -1;

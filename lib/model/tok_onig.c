@@ -7,6 +7,8 @@
  *	x{1,2}+ x{2}? x{,2}  repeated; optional; 0 to 2             (?:x{1,2})+ (?:x{2})? x{0,2}
  *	[a[bc]] [a-z&&[^b]]  nested classes, intersection           alternatives and lookaheads
  *	\p{Letter} \p{Han}   long names; scripts, not extensions    \p{L} \p{sc:Han}
+ *	\p{InBasicLatin}     blocks                                 ranges
+ *	(?x)                 white space and comments               left out
  *	\xHH                 a raw byte above 7F                    refused
  *
  * Anything that stays unclear is refused and named: a tokenizer that cuts a little differently is worse than none.
@@ -105,8 +107,11 @@ static int property(struct tok_onig *t, bool upper)
 		mm_buf_str(&one.items, TOK_ONIG_WORD_OUTER);
 	}
 	tok_onig_freshen(&one.items, 0);
-	if (!rc)
+	if (!rc) { /* a property means what it says, whatever the case */
+		mm_buf_str(t->out, t->folded ? "(?-i:" : "");
 		tok_onig_set_put(&one, negated, t->out);
+		mm_buf_str(t->out, t->folded ? ")" : "");
+	}
 	t->out->failed |= one.items.failed;
 	tok_onig_set_fini(&one);
 	return rc;
@@ -151,7 +156,10 @@ static int escape(struct tok_onig *t)
 		break;
 	case 'p':
 	case 'P':
-		rc = property(t, c == 'P');
+		if (t->p < t->end && *t->p == '{')
+			rc = property(t, c == 'P');
+		else
+			tok_onig_put_cp(o, c); /* without braces it is just the letter */
 		break;
 	case 'N':
 	case 'O':
@@ -160,11 +168,13 @@ static int escape(struct tok_onig *t)
 	case 'A':
 	case 'z':
 	case 'Z':
+	case 'G':
+	case 'K':
 	case 'R':
 		mm_buf_printf(o, "\\%c", c);
 		break;
 	default:
-		if (strchr("KGkgcCMyYX0", c))
+		if (strchr("kgcCMoyYX0", c))
 			return mm_fail(t->err, MM_EUNSUPPORTED, "regex: \\%c is not supported", c);
 		tok_onig_put_cp(o, c);
 	}
@@ -174,16 +184,21 @@ static int escape(struct tok_onig *t)
 /* (?i-m) and (?i-m:  - p stands behind "(?" */
 static int options(struct tok_onig *t)
 {
-	bool minus = false;
+	bool minus = false, some = false;
 	mm_buf_str(t->out, "(?");
 	for (; t->p < t->end && *t->p != ')' && *t->p != ':'; t->p++) {
-		if (*t->p == '-' && !minus)
+		if (*t->p == '-' && !minus) {
 			minus = true;
-		else if (*t->p == 'x')
-			return tok_onig_refuse(t, "option x");
-		else if (*t->p != 'i' && *t->p != 'm')
+		} else if (*t->p == 'x') {
+			t->extended = !minus;
+		} else if (*t->p == 'i' || *t->p == 'm') {
+			mm_buf_str(t->out, minus && !some ? "-" : "");
+			t->folded = *t->p == 'i' ? !minus : t->folded;
+			mm_buf_u8(t->out, *t->p == 'm' ? 's' : *t->p);
+			some |= minus;
+		} else {
 			return tok_onig_refuse(t, "this group");
-		mm_buf_u8(t->out, *t->p == 'm' ? 's' : *t->p);
+		}
 	}
 	if (t->p >= t->end)
 		return tok_onig_refuse(t, "a group without its end");
@@ -215,6 +230,7 @@ static int open_group(struct tok_onig *t)
 {
 	static const char *const same[] = { "?:", "?=", "?!", "?>", "?<=", "?<!" };
 	size_t begin = t->out->len;
+	bool extended = t->extended, folded = t->folded;
 	const uint8_t *q;
 	int rc = -1;
 	t->p++;
@@ -256,6 +272,8 @@ static int open_group(struct tok_onig *t)
 		return tok_onig_refuse(t, "groups nested that deep");
 	t->group[++t->depth] = begin;
 	t->extra[t->depth] = 0;
+	t->was[t->depth] = extended;
+	t->was_folded[t->depth] = folded;
 	t->atom = SIZE_MAX;
 	return 0;
 }
@@ -267,6 +285,8 @@ static int close_group(struct tok_onig *t)
 	for (; t->extra[t->depth]; t->extra[t->depth]--)
 		mm_buf_str(t->out, ")");
 	mm_buf_str(t->out, ")");
+	t->extended = t->was[t->depth];
+	t->folded = t->was_folded[t->depth];
 	t->atom = t->group[t->depth--];
 	t->p++;
 	return 0;
@@ -300,6 +320,17 @@ static bool interval(struct tok_onig *t, char out[48], bool *fixed)
 	return true;
 }
 
+/* One white space or comment that option x leaves out. */
+static bool blank(struct tok_onig *t)
+{
+	if (!t->extended || t->p >= t->end || !memchr(" \t\n\r\f#", *t->p, 6))
+		return false;
+	if (*t->p++ == '#')
+		while (t->p < t->end && *t->p++ != '\n')
+			;
+	return true;
+}
+
 static int quantifier(struct tok_onig *t)
 {
 	char text[48] = { 0 };
@@ -323,6 +354,8 @@ static int quantifier(struct tok_onig *t)
 		mm_buf_str(t->out, "+");
 		t->p++;
 	}
+	while (blank(t))
+		;
 	if (t->p < t->end && memchr("*+?{", *t->p, 4)) { /* a quantifier on a quantified atom */
 		insert(t->out, atom, "(?:");
 		mm_buf_str(t->out, ")");
@@ -337,6 +370,8 @@ int tok_regex_translate(struct tok_str pattern, struct mm_buf *out, struct mm_er
 	int rc = 0;
 	while (!rc && t.p < t.end) {
 		uint32_t cp;
+		if (blank(&t))
+			continue;
 		switch (*t.p) {
 		case '\\':
 			rc = escape(&t);

@@ -1,12 +1,10 @@
-/* tok_onig_class.c - properties and bracketed classes of Oniguruma's regex syntax, for tok_onig.c. */
+/* tok_onig_class.c - bracketed classes of Oniguruma's regex syntax, for tok_onig.c. */
 #include "model/tok_onig.h"
 
 #include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 #define CLASS_DEPTH 8
-#define SPACE_ITEMS "\\p{White_Space}"
 
 int tok_onig_refuse(struct tok_onig *t, const char *what)
 {
@@ -47,151 +45,6 @@ int tok_onig_code_point(struct tok_onig *t, uint8_t letter, uint32_t *cp)
 	if (letter == 'x' && *cp >= 0x80)
 		return tok_onig_refuse(t, "a raw byte (\\x80 and above)");
 	t->p += n;
-	return 0;
-}
-
-/* ---- properties ---- */
-
-struct name {
-	const char *from, *to; /* to: items for the inside of a class */
-};
-
-static const struct name property[] = {
-	{ "letter", "\\p{L}" },
-	{ "lowercaseletter", "\\p{Ll}" },
-	{ "uppercaseletter", "\\p{Lu}" },
-	{ "titlecaseletter", "\\p{Lt}" },
-	{ "casedletter", "\\p{Lu}\\p{Ll}\\p{Lt}" },
-	{ "modifierletter", "\\p{Lm}" },
-	{ "otherletter", "\\p{Lo}" },
-	{ "mark", "\\p{M}" },
-	{ "combiningmark", "\\p{M}" },
-	{ "nonspacingmark", "\\p{Mn}" },
-	{ "spacingmark", "\\p{Mc}" },
-	{ "enclosingmark", "\\p{Me}" },
-	{ "number", "\\p{N}" },
-	{ "decimalnumber", "\\p{Nd}" },
-	{ "letternumber", "\\p{Nl}" },
-	{ "othernumber", "\\p{No}" },
-	{ "punctuation", "\\p{P}" },
-	{ "punct", "\\p{P}" },
-	{ "connectorpunctuation", "\\p{Pc}" },
-	{ "dashpunctuation", "\\p{Pd}" },
-	{ "openpunctuation", "\\p{Ps}" },
-	{ "closepunctuation", "\\p{Pe}" },
-	{ "initialpunctuation", "\\p{Pi}" },
-	{ "finalpunctuation", "\\p{Pf}" },
-	{ "otherpunctuation", "\\p{Po}" },
-	{ "symbol", "\\p{S}" },
-	{ "mathsymbol", "\\p{Sm}" },
-	{ "currencysymbol", "\\p{Sc}" },
-	{ "modifiersymbol", "\\p{Sk}" },
-	{ "othersymbol", "\\p{So}" },
-	{ "separator", "\\p{Z}" },
-	{ "spaceseparator", "\\p{Zs}" },
-	{ "lineseparator", "\\p{Zl}" },
-	{ "paragraphseparator", "\\p{Zp}" },
-	{ "other", "\\p{C}" },
-	{ "control", "\\p{Cc}" },
-	{ "cntrl", "\\p{Cc}" },
-	{ "format", "\\p{Cf}" },
-	{ "privateuse", "\\p{Co}" },
-	{ "unassigned", "\\p{Cn}" },
-	{ "alnum", "\\p{Alphabetic}\\p{Nd}" },
-	{ "alpha", "\\p{Alphabetic}" },
-	{ "digit", "\\p{Nd}" },
-	{ "upper", "\\p{Uppercase}" },
-	{ "lower", "\\p{Lowercase}" },
-	{ "space", SPACE_ITEMS },
-	{ "blank", "\\p{Zs}\\t" },
-	{ "word", TOK_ONIG_WORD },
-	{ "xdigit", "0-9A-Fa-f" },
-	{ "ascii", "\\x{0}-\\x{7f}" },
-	{ "any", "\\x{0}-\\x{10ffff}" },
-	{ "lc", "\\p{Lu}\\p{Ll}\\p{Lt}" },
-};
-
-/* Names that PCRE2 knows as they are; every other one is a script. */
-static const char *const plain[] = { "l", "lu", "ll", "lt", "lm", "lo", "m", "mn", "mc", "me", "n", "nd", "nl", "no",
-	"p", "pc", "pd", "ps", "pe", "pi", "pf", "po", "s", "sm", "sc", "sk", "so", "z", "zs", "zl", "zp", "c", "cc",
-	"cf", "co", "cn", "alphabetic", "uppercase", "lowercase", "whitespace", "emoji", "emojipresentation",
-	"emojimodifier", "emojimodifierbase", "emojicomponent", "extendedpictographic", "ideographic", "math",
-	"hexdigit", "asciihexdigit", "idstart", "idcontinue", "xidstart", "xidcontinue", "dash", "diacritic",
-	"extender", "quotationmark", "unifiedideograph", "variationselector", "cased", "caseignorable",
-	"regionalindicator", "joincontrol", "defaultignorablecodepoint", "graphemebase", "graphemeextend" };
-
-/* PCRE2's tables may be older than the reference's: what has been assigned since is added by name. `like` is what
- * stands between the braces: "L" takes all letters. */
-static void add_since14(struct mm_buf *items, const char *like)
-{
-	static const char code[][3] = { "Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc",
-		"Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs" };
-	for (size_t i = 0; i < tok_uni_n_since14; i++) {
-		const struct tok_cat_range *r = &tok_uni_since14[i];
-		if (r->cat && !strncasecmp(code[r->cat], like, strlen(like)))
-			mm_buf_printf(items, "\\x{%lx}-\\x{%lx}", (unsigned long)r->first, (unsigned long)r->last);
-	}
-}
-
-/* The same for items that were put together from properties. */
-void tok_onig_freshen(struct mm_buf *items, size_t from)
-{
-	static const struct name also_in[] = { { "\\p{Alphabetic}", "L" }, { "\\p{Uppercase}", "Lu" },
-		{ "\\p{Lowercase}", "Ll" } };
-	struct mm_err err;
-	char *text = items->data ? mm_strdup((const char *)items->data + from, &err) : NULL;
-	for (const char *p = text; p && (p = strstr(p, "\\p{")); p += 3) {
-		char like[3] = { p[3], p[4] == '}' ? 0 : p[4], 0 };
-		if (p[4] == '}' || p[5] == '}')
-			add_since14(items, like);
-		for (size_t i = 0; i < MM_COUNT(also_in); i++)
-			if (!strncmp(p, also_in[i].from, strlen(also_in[i].from)))
-				add_since14(items, also_in[i].to);
-	}
-	if (items->data && !text)
-		items->failed = true;
-	mm_free(text);
-}
-
-void tok_onig_put(struct mm_buf *items, const char *text)
-{
-	size_t from = items->len;
-	mm_buf_str(items, text);
-	tok_onig_freshen(items, from);
-}
-
-/* p stands behind \p or \P. Items for a class go to `items`; *negated: they are to be complemented. */
-int tok_onig_property(struct tok_onig *t, bool upper, struct mm_buf *items, bool *negated)
-{
-	const uint8_t *close;
-	char name[64];
-	size_t n = 0;
-	if (t->p >= t->end || *t->p != '{' || !(close = memchr(t->p, '}', (size_t)(t->end - t->p))))
-		return tok_onig_refuse(t, "\\p without {...}");
-	*negated = upper;
-	for (const uint8_t *q = t->p + 1; q < close; q++) {
-		if (*q == '^' && q == t->p + 1)
-			*negated = !*negated;
-		else if (isalnum(*q) && n < sizeof(name) - 1)
-			name[n++] = (char)tolower(*q);
-		else if (*q != ' ' && *q != '_' && *q != '-')
-			return tok_onig_refuse(t, "a property name with this character");
-	}
-	name[n] = 0;
-	t->p = close + 1;
-	for (size_t i = 0; i < MM_COUNT(property); i++)
-		if (!strcmp(name, property[i].from)) {
-			mm_buf_str(items, property[i].to);
-			return 0;
-		}
-	for (size_t i = 0; i < MM_COUNT(plain); i++)
-		if (!strcmp(name, plain[i])) {
-			mm_buf_printf(items, "\\p{%s}", name);
-			return 0;
-		}
-	if (!n || (name[0] == 'i' && name[1] == 'n' && n > 2 && strncmp(name, "inscription", 11)))
-		return mm_fail(t->err, MM_EUNSUPPORTED, "regex: property '%s' is not supported", name);
-	mm_buf_printf(items, "\\p{sc:%s}", name);
 	return 0;
 }
 
@@ -256,6 +109,17 @@ bool tok_onig_control(uint8_t c, uint32_t *cp)
 	return at != NULL;
 }
 
+/* Under option i the reference adds to a class what its characters are in the other case; PCRE2 not to properties. */
+static bool cased(const struct mm_buf *items)
+{
+	static const char *const some[] = { "\\p{Lu", "\\p{Ll", "\\p{Lt", "\\p{lu", "\\p{ll", "\\p{lt", "\\p{Upper",
+		"\\p{Lower", "\\p{upper", "\\p{lower" };
+	for (size_t i = 0; items->len && i < MM_COUNT(some); i++)
+		if (memmem(items->data, items->len, some[i], strlen(some[i])))
+			return true;
+	return false;
+}
+
 /* An escape inside a class. A single character goes to *cp and 1 is returned; a set goes to `s` and 0 is returned. */
 static int class_escape(struct tok_onig *t, struct tok_onig_set *s, uint32_t *cp)
 {
@@ -278,7 +142,7 @@ static int class_escape(struct tok_onig *t, struct tok_onig_set *s, uint32_t *cp
 		tok_onig_put(&s->items, "\\p{Nd}");
 		return 0;
 	case 's':
-		mm_buf_str(&s->items, SPACE_ITEMS);
+		mm_buf_str(&s->items, TOK_ONIG_SPACE);
 		return 0;
 	case 'w':
 		tok_onig_put(&s->items, TOK_ONIG_WORD);
@@ -306,7 +170,13 @@ static int class_escape(struct tok_onig *t, struct tok_onig_set *s, uint32_t *cp
 		return tok_onig_code_point(t, c, cp) ? -1 : 1;
 	case 'p':
 	case 'P':
+		if (t->p >= t->end || *t->p != '{') {
+			*cp = c;
+			return 1;
+		}
 		rc = tok_onig_property(t, c == 'P', &one.items, &negated);
+		if (!rc && t->folded && cased(&one.items))
+			rc = tok_onig_refuse(t, "a class with a property of letter case under option i");
 		tok_onig_freshen(&one.items, 0);
 		if (!rc && negated)
 			also(s, &one, true);
@@ -328,6 +198,7 @@ static int posix_class(struct tok_onig *t, struct tok_onig_set *s)
 	const uint8_t *q = t->p + 2;
 	bool negated;
 	char name[16];
+	const char *items;
 	size_t n = 0;
 	if (t->end - t->p < 4 || t->p[1] != ':')
 		return 1;
@@ -339,10 +210,18 @@ static int posix_class(struct tok_onig *t, struct tok_onig_set *s)
 	if (t->end - q < 2 || q[0] != ':' || q[1] != ']')
 		return 1;
 	t->p = q + 2;
-	for (size_t i = 0; i < MM_COUNT(property); i++) {
-		const char *items = strcmp(name, "punct") ? property[i].to : "\\p{P}\\p{S}";
-		if (strcmp(name, property[i].from) || strlen(name) > 6)
-			continue;
+	if (t->folded && (!strcmp(name, "upper") || !strcmp(name, "lower")))
+		return tok_onig_refuse(t, "a class with a property of letter case under option i");
+	if (!strcmp(name, "graph") || !strcmp(name, "print")) {
+		struct tok_onig_set one = { 0 };
+		(void)tok_onig_written_out(name, &one.items);
+		also(s, &one, negated);
+		s->also.failed |= one.items.failed;
+		tok_onig_set_fini(&one);
+		return 0;
+	}
+	items = strcmp(name, "punct") ? tok_onig_named(name) : "\\p{P}\\p{S}";
+	if (items && strlen(name) <= 6) {
 		if (negated)
 			also_items(s, items);
 		else

@@ -1,10 +1,50 @@
 /* tok_post.c - post-processors of tokenizer.json: only what they put in front of and behind a single text matters here.
  *
- * In a Sequence each one wraps what the one before it made. Trimming of offsets (ByteLevel) changes no ids.
+ * The reference hands a list of encodings from one processor to the next. It begins with one, the text. A template
+ * makes one of each of its pieces and has two forms, for one and for two encodings; BertProcessing and
+ * RobertaProcessing wrap each of them, all but the first in another way. So a Sequence is played here on lists of ids
+ * in which TEXT stands for the text. Trimming of offsets (ByteLevel) changes no ids.
  */
 #include "model/tok_priv.h"
 
 #include <string.h>
+
+#define TEXT	 UINT32_MAX
+#define PART_MAX 4096 /* encodings, and tokens of each */
+
+struct list { /* of encodings */
+	struct mm_ids *part;
+	size_t n, cap;
+};
+
+static void list_fini(struct list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		mm_free(l->part[i].id);
+	mm_free(l->part);
+	*l = (struct list){ 0 };
+}
+
+static int put(struct mm_ids *p, uint32_t id, struct mm_err *err)
+{
+	if (p->n >= PART_MAX)
+		return mm_fail(err, MM_EUNSUPPORTED, "template of more than %d tokens", PART_MAX);
+	if (tok_ids_room(p, 1, err))
+		return -1;
+	p->id[p->n++] = id;
+	return 0;
+}
+
+static struct mm_ids *new_part(struct list *l, struct mm_err *err)
+{
+	if (l->n >= PART_MAX)
+		mm_fail(err, MM_EUNSUPPORTED, "template of more than %d pieces", PART_MAX);
+	else if (!mm_grow(&l->part, &l->cap, l->n + 1, sizeof(*l->part), err)) {
+		l->part[l->n] = (struct mm_ids){ 0 };
+		return &l->part[l->n++];
+	}
+	return NULL;
+}
 
 int tok_template_add(struct mm_tok *tok, bool back, uint32_t id, struct mm_err *err)
 {
@@ -12,31 +52,15 @@ int tok_template_add(struct mm_tok *tok, bool back, uint32_t id, struct mm_err *
 	size_t *n = back ? &tok->n_back : &tok->n_front, *cap = back ? &tok->cap_back : &tok->cap_front;
 	if (id > TOK_ID_MAX)
 		return mm_fail(err, MM_EFORMAT, "template: token id %lu", (unsigned long)id);
-	if (*n >= 4096)
-		return mm_fail(err, MM_EUNSUPPORTED, "template of more than 4096 tokens");
+	if (*n >= PART_MAX)
+		return mm_fail(err, MM_EUNSUPPORTED, "template of more than %d tokens", PART_MAX);
 	if (mm_grow(a, cap, *n + 1, sizeof(**a), err))
 		return -1;
 	(*a)[(*n)++] = id;
 	return 0;
 }
 
-/* What was in front goes behind what has just been added in front: [old, new] becomes [new, old]. */
-static int wrap(struct mm_tok *tok, size_t old, struct mm_err *err)
-{
-	size_t added = tok->n_front - old;
-	uint32_t *tmp = mm_calloc(old, sizeof(*tmp), err);
-	if (!tmp)
-		return -1;
-	if (old && added) {
-		memcpy(tmp, tok->front, old * sizeof(*tmp));
-		memmove(tok->front, tok->front + old, added * sizeof(*tmp));
-		memcpy(tok->front + added, tmp, old * sizeof(*tmp));
-	}
-	mm_free(tmp);
-	return 0;
-}
-
-static int special(struct mm_tok *tok, const json_t *specials, const char *name, bool back, struct mm_err *err)
+static int special(struct mm_ids *out, const json_t *specials, const char *name, struct mm_err *err)
 {
 	const json_t *ids = json_object_get(json_object_get(specials, name), "ids"), *id;
 	size_t i;
@@ -46,58 +70,88 @@ static int special(struct mm_tok *tok, const json_t *specials, const char *name,
 		json_int_t v = json_is_integer(id) ? json_integer_value(id) : -1;
 		if (v < 0 || v > TOK_ID_MAX)
 			return mm_fail(err, MM_EFORMAT, "template: id of '%s'", name);
-		if (tok_template_add(tok, back, (uint32_t)v, err))
+		if (put(out, (uint32_t)v, err))
 			return -1;
 	}
 	return 0;
 }
 
-static int template(struct mm_tok *tok, const json_t *j, struct mm_err *err)
+/* One piece of a template as an encoding of its own: A, B (the encodings that there are) or special tokens. */
+static int piece(struct list *to, const struct list *from, const json_t *j, const json_t *specials, struct mm_err *err)
 {
-	const json_t *single = json_object_get(j, "single"), *specials = json_object_get(j, "special_tokens"), *piece;
-	size_t i, old = tok->n_front;
-	bool back = false;
-	if (!json_is_array(single))
-		return mm_fail(err, MM_EFORMAT, "template without 'single'");
-	json_array_foreach (single, i, piece) {
-		const char *seq = json_string_value(json_object_get(json_object_get(piece, "Sequence"), "id"));
-		const char *name = json_string_value(json_object_get(json_object_get(piece, "SpecialToken"), "id"));
-		if (seq && !back && !strcmp(seq, "A"))
-			back = true;
-		else if (!name || seq)
-			return mm_fail(err, MM_EUNSUPPORTED,
-				"template for one text with another piece than A and special tokens");
-		else if (special(tok, specials, name, back, err))
+	const char *seq = json_string_value(json_object_get(json_object_get(j, "Sequence"), "id"));
+	const char *name = json_string_value(json_object_get(json_object_get(j, "SpecialToken"), "id"));
+	struct mm_ids *p = new_part(to, err);
+	size_t k = seq && !strcmp(seq, "A") ? 0 : seq && !strcmp(seq, "B") ? 1 : SIZE_MAX;
+	if (!p)
+		return -1;
+	if (!seq && name)
+		return special(p, specials, name, err);
+	if (k >= from->n)
+		return mm_fail(
+			err, MM_EUNSUPPORTED, "template for one text with another piece than A and special tokens");
+	for (size_t i = 0; i < from->part[k].n; i++)
+		if (put(p, from->part[k].id[i], err))
 			return -1;
-	}
-	if (!back)
-		return mm_fail(err, MM_EUNSUPPORTED, "template without the text");
-	return wrap(tok, old, err);
+	return 0;
+}
+
+static int template(struct list *l, const json_t *j, struct mm_err *err)
+{
+	const char *form = l->n == 1 ? "single" : "pair";
+	const json_t *pieces = json_object_get(j, form), *specials = json_object_get(j, "special_tokens"), *one;
+	struct list to = { 0 };
+	size_t i;
+	int rc = 0;
+	if (l->n > 2)
+		return mm_fail(err, MM_EUNSUPPORTED, "a template behind one that has made %zu pieces", l->n);
+	if (!json_is_array(pieces))
+		return mm_fail(err, MM_EFORMAT, "template without '%s'", form);
+	json_array_foreach (pieces, i, one)
+		if ((rc = piece(&to, l, one, specials, err)))
+			break;
+	list_fini(l);
+	*l = to;
+	return rc;
 }
 
 /* ["[CLS]", 101] */
-static int pair(struct mm_tok *tok, const json_t *j, const char *key, bool back, struct mm_err *err)
+static int pair(const json_t *j, const char *key, uint32_t *id, struct mm_err *err)
 {
-	const json_t *id = json_array_get(json_object_get(j, key), 1);
-	json_int_t v = json_is_integer(id) ? json_integer_value(id) : -1;
+	const json_t *second = json_array_get(json_object_get(j, key), 1);
+	json_int_t v = json_is_integer(second) ? json_integer_value(second) : -1;
 	if (v < 0 || v > TOK_ID_MAX)
 		return mm_fail(err, MM_EFORMAT, "post-processor: '%s' must be [token, id]", key);
-	return tok_template_add(tok, back, (uint32_t)v, err);
+	*id = (uint32_t)v;
+	return 0;
 }
 
-static int bert(struct mm_tok *tok, const json_t *j, struct mm_err *err)
+static int put_front(struct mm_ids *p, uint32_t id, struct mm_err *err)
 {
-	size_t old = tok->n_front;
-	return pair(tok, j, "cls", false, err) || pair(tok, j, "sep", true, err) ? -1 : wrap(tok, old, err);
+	if (put(p, id, err))
+		return -1;
+	memmove(p->id + 1, p->id, (p->n - 1) * sizeof(*p->id));
+	p->id[0] = id;
+	return 0;
 }
 
-int tok_post_parse(struct mm_tok *tok, const json_t *j, unsigned depth, struct mm_err *err)
+/* cls text sep; of more encodings the second and on have nothing in front (Bert), or sep (Roberta). */
+static int bert(struct list *l, const json_t *j, bool roberta, struct mm_err *err)
 {
-	const json_t *list = json_object_get(j, "processors"), *one;
+	uint32_t cls, sep;
+	if (pair(j, "cls", &cls, err) || pair(j, "sep", &sep, err))
+		return -1;
+	for (size_t i = 0; i < l->n; i++)
+		if (put(&l->part[i], sep, err) || ((!i || roberta) && put_front(&l->part[i], i ? sep : cls, err)))
+			return -1;
+	return 0;
+}
+
+static int play(struct list *l, const json_t *j, unsigned depth, struct mm_err *err)
+{
+	const json_t *inner = json_object_get(j, "processors"), *one;
 	const char *type = NULL;
 	size_t i;
-	if (!j || json_is_null(j))
-		return 0;
 	if (depth > 16)
 		return mm_fail(err, MM_EUNSUPPORTED, "post-processors nested too deep");
 	if (!json_is_object(j) || mm_json_get_str(j, "type", &type, err))
@@ -105,15 +159,44 @@ int tok_post_parse(struct mm_tok *tok, const json_t *j, unsigned depth, struct m
 	if (type && !strcmp(type, "ByteLevel"))
 		return 0;
 	if (type && !strcmp(type, "TemplateProcessing"))
-		return template(tok, j, err);
+		return template(l, j, err);
 	if (type && (!strcmp(type, "BertProcessing") || !strcmp(type, "RobertaProcessing")))
-		return bert(tok, j, err);
+		return bert(l, j, *type == 'R', err);
 	if (!type || strcmp(type, "Sequence"))
 		return mm_fail(err, MM_EUNSUPPORTED, "post-processor '%s' is not known", type ? type : "(no type)");
-	if (!json_is_array(list))
+	if (!json_is_array(inner))
 		return mm_fail(err, MM_EFORMAT, "post-processor Sequence without 'processors'");
-	json_array_foreach (list, i, one)
-		if (tok_post_parse(tok, one, depth + 1, err))
+	json_array_foreach (inner, i, one)
+		if (play(l, one, depth + 1, err))
 			return -1;
 	return 0;
+}
+
+/* All encodings one behind the other: what stands before the text and what behind it. */
+static int settle(struct mm_tok *tok, const struct list *l, struct mm_err *err)
+{
+	bool back = false;
+	for (size_t i = 0; i < l->n; i++)
+		for (size_t k = 0; k < l->part[i].n; k++) {
+			uint32_t id = l->part[i].id[k];
+			if (id == TEXT && back)
+				return mm_fail(err, MM_EUNSUPPORTED, "template with the text twice");
+			if (id != TEXT && tok_template_add(tok, back, id, err))
+				return -1;
+			back |= id == TEXT;
+		}
+	return back ? 0 : mm_fail(err, MM_EUNSUPPORTED, "template without the text");
+}
+
+int tok_post_parse(struct mm_tok *tok, const json_t *j, struct mm_err *err)
+{
+	struct list l = { 0 };
+	struct mm_ids *text;
+	int rc;
+	if (!j || json_is_null(j))
+		return 0;
+	text = new_part(&l, err);
+	rc = !text || put(text, TEXT, err) || play(&l, j, 0, err) || settle(tok, &l, err) ? -1 : 0;
+	list_fini(&l);
+	return rc;
 }

@@ -180,6 +180,27 @@ static int cut_length(struct fold *f, size_t length)
 	return 0;
 }
 
+/* A piece for each run of one script. Characters of none belong to the run that they stand in; in front of the first
+ * run they are dropped, as in the reference. */
+static int cut_script(struct fold *f)
+{
+	size_t from = SIZE_MAX, n;
+	unsigned last = 0;
+	for (size_t i = 0; i < f->p.n; i += n) {
+		uint32_t cp;
+		unsigned script;
+		n = tok_utf8(f->p.s + i, f->p.s + f->p.n, &cp);
+		script = tok_uni_script(cp);
+		if (script && script != last) {
+			if (from != SIZE_MAX && emit(f, from, i))
+				return -1;
+			from = i;
+			last = script;
+		}
+	}
+	return from == SIZE_MAX ? 0 : emit(f, from, f->p.n);
+}
+
 static int step_space(struct tok_ctx *c, size_t k, struct piece p)
 {
 	struct mm_buf *b = &c->step[k];
@@ -251,6 +272,8 @@ static int run_step(struct tok_ctx *c, size_t k, struct piece p)
 		return cut_words(&f);
 	case TOK_PRE_LENGTH:
 		return cut_length(&f, st->length);
+	case TOK_PRE_SCRIPT:
+		return cut_script(&f);
 	case TOK_PRE_SPACE:
 		return step_space(c, k, p);
 	case TOK_PRE_BYTES:

@@ -215,6 +215,13 @@ static int parse_length(struct tok_pres *ps, const json_t *j, unsigned depth, st
 	return 0;
 }
 
+static int parse_scripts(struct tok_pres *ps, const json_t *j, unsigned depth, struct mm_err *err)
+{
+	(void)j;
+	(void)depth;
+	return add(ps, TOK_PRE_SCRIPT, err) ? 0 : -1;
+}
+
 static const struct {
 	const char *type;
 	int (*parse)(struct tok_pres *ps, const json_t *j, unsigned depth, struct mm_err *err);
@@ -228,6 +235,7 @@ static const struct {
 	{ "Punctuation", parse_punctuation },
 	{ "Sequence", parse_sequence },
 	{ "Split", parse_split },
+	{ "UnicodeScripts", parse_scripts },
 	{ "Whitespace", parse_whitespace },
 	{ "WhitespaceSplit", parse_whitespace_split },
 };

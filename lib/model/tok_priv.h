@@ -184,9 +184,10 @@ enum tok_pre_kind {
 	TOK_PRE_CLASS,	/* flags, or cp when there are none; behavior */
 	TOK_PRE_WORDS,	/* \w+|[^\w\s]+ */
 	TOK_PRE_LENGTH, /* length */
-	TOK_PRE_SPACE,	/* a space in front unless there is one */
-	TOK_PRE_BYTES,	/* to the byte alphabet */
-	TOK_PRE_META,	/* text, scheme */
+	TOK_PRE_SCRIPT,
+	TOK_PRE_SPACE, /* a space in front unless there is one */
+	TOK_PRE_BYTES, /* to the byte alphabet */
+	TOK_PRE_META,  /* text, scheme */
 };
 enum tok_scheme { TOK_ALWAYS, TOK_FIRST, TOK_NEVER };
 struct tok_pre {
@@ -234,6 +235,7 @@ struct tok_added {
 };
 int tok_added_put(
 	struct tok_added *a, const struct tok_added_token *t, struct mm_err *err) MM_MUST_CHECK; /* copies text */
+int tok_added_settle(struct tok_added *a, struct mm_err *err) MM_MUST_CHECK; /* of equal ids the last one stays */
 int tok_added_seal(struct tok_added *a, struct mm_err *err) MM_MUST_CHECK;
 void tok_added_fini(struct tok_added *a);
 const struct tok_added_token *tok_added_by_id(const struct tok_added *a, uint32_t id);
@@ -514,7 +516,7 @@ int tok_added_number(struct mm_tok *tok, struct tok_added_token *t, struct tok_v
 	struct mm_err *err) MM_MUST_CHECK;
 int tok_hf_parse(struct mm_tok *tok, const void *data, size_t n, const char *what, struct mm_err *err) MM_MUST_CHECK;
 /* tok_post.c */
-int tok_post_parse(struct mm_tok *tok, const json_t *j, unsigned depth, struct mm_err *err) MM_MUST_CHECK;
+int tok_post_parse(struct mm_tok *tok, const json_t *j, struct mm_err *err) MM_MUST_CHECK;
 int tok_template_add(struct mm_tok *tok, bool back, uint32_t id, struct mm_err *err) MM_MUST_CHECK;
 /* what stands for a token in files: its id from the added tokens, else from the vocabulary */
 uint32_t tok_lookup(const struct mm_tok *tok, struct tok_str s);

@@ -71,6 +71,11 @@ struct tok_cat_range {
 };
 extern const struct tok_cat_range tok_uni_since14[];
 extern const size_t tok_uni_n_since14;
+unsigned tok_uni_script(uint32_t cp); /* tok_uniscript.c: a number, 0 none */
+/* tok_uniblock.c: appends the block as a range for a regex's class; false: there is none of that name */
+bool tok_uni_block(const char *name, struct mm_buf *items);
+/* tok_unifresh.c: appends what Unicode 15 and 16 have added to a property or script, as ranges for a class */
+void tok_uni_fresh(const char *name, struct mm_buf *items);
 bool tok_uni_nf_is_new(uint32_t cp); /* in tok_uni_nf_new */
 extern const uint32_t tok_uni_run[];
 extern const size_t tok_uni_n_run;

@@ -49,8 +49,6 @@ static void test_unknown_parts(void **state)
 	refused(compose(NULL, ", \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFX\"}]}"),
 		MM_EUNSUPPORTED, "NFX");
 	refused(compose(NULL, ", \"pre_tokenizer\": {\"type\": \"Jieba\"}"), MM_EUNSUPPORTED, "Jieba");
-	refused(compose(NULL, ", \"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}"), MM_EUNSUPPORTED,
-		"UnicodeScripts");
 	refused(compose(NULL, ", \"post_processor\": {\"type\": \"Odd\"}"), MM_EUNSUPPORTED, "Odd");
 	refused(compose(NULL, ", \"pre_tokenizer\": {\"type\": \"Punctuation\", \"behavior\": \"Eaten\"}"),
 		MM_EUNSUPPORTED, "Eaten");

@@ -95,9 +95,9 @@ static void matches(const char *pattern, const char *text, const char *want)
 
 static void test_translation(void **state)
 {
-	static const char *const refused[] = { "(?<n>a)\\1", "(?<1>a)", "(?<n", "(?~a)", "\\X", "[a", "a)", "(a",
-		"\\p{InBasicLatin}", "\\p{Nonsense}", "(?s)a", "\\x80", "(?x) a", "+a", "[b-a]", "\\K", "\\g<1>",
-		"\\p{", "[[:nonsense:]]", "\\" };
+	static const char *const refused[] = { "(?<n>a)\\1", "(?<1>a)", "(?<n", "(?~a)", "\\X", "\\y", "[a", "a)", "(a",
+		"\\p{InNonsense}", "\\p{Nonsense}", "(?s)a", "\\x80", "(?x) +a", "+a", "[b-a]", "\\K*", "\\g<1>",
+		"\\p{", "[[:nonsense:]]", "(?i)[\\p{Lu}]", "\\" };
 	(void)state;
 	matches("a{2}?", "aaaaa", "[aa][aa][]");
 	matches("a{1,2}+", "aaaaab", "[aaaaa]");
@@ -126,6 +126,14 @@ static void test_translation(void **state)
 	matches("(ab)\\1", "ababab", "[abab]");
 	matches("\\Aab|b", "abb", "[ab][b]");
 	matches("(?<word>a+)|(?'no_1'[0-9](b))", "aab1bc", "[aa][1b]");
+	matches("(?x) a b # c |\n | \\ c + ?", "ab c  cc", "[ab][ c][ ][ cc]");
+	matches("((?x) a ) b|(?x: c | d )d", "a babcdd", "[a b][cd]");
+	matches("\\p{InBasicLatin}+|\\P{In_Basic-Latin}", "ab\xc3\xa9\xc3\xa9", "[ab][\xc3\xa9][\xc3\xa9]");
+	matches("a\\Kb|\\pL", "abpL", "[b][pL]");
+	matches("\\p{Cn}|\\p{Mn}", "\xf0\x9f\xab\xa8\xcd\xb8\xcc\x81",
+		"[\xcd\xb8][\xcc\x81]"); /* U+1FAE8 is assigned */
+	matches("[[:^print:]\\p{^Graph}]", "a \n", "[ ][\n]");
+	matches("(?i)\\p{Lu}", "aB", "[B]");
 	for (size_t i = 0; i < MM_COUNT(refused); i++) {
 		struct mm_err err;
 		struct tok_regex *re =
