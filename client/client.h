@@ -241,7 +241,8 @@ int mm_map_html(struct mm_cli *c, struct mm_err *err) MM_MUST_CHECK;
 /* ---- map_view.c: map, models and alerts joined for the eye ---- */
 
 struct mm_view_point {
-	const char *name; /* borrowed from the replies */
+	const char *name;  /* borrowed from the replies */
+	const char *label; /* shown in its place; NULL: the name */
 	double x, y;
 	unsigned family; /* index of the view's families */
 	unsigned alert;	 /* 0: none, 1: acknowledged, 2: open */

@@ -1,4 +1,4 @@
-/* cmd_lineage.c - relations: the family tree, clusters, the way of a training run. */
+/* cmd_lineage.c - relations: the family tree, clusters. */
 #include "client/client.h"
 
 #include <math.h>
@@ -161,56 +161,6 @@ int mm_run_cluster(struct mm_cli *c, struct mm_err *err)
 		fprintf(c->out, "%s\n", mm_str(b, "newick"));
 	else if (!rc && !shown)
 		print_clusters(c, b);
-	json_decref(b);
-	return rc;
-}
-
-/* ---- trajectory ---- */
-
-int mm_run_trajectory(struct mm_cli *c, struct mm_err *err)
-{
-	static const struct mm_col cols[] = { { "FROM", false, 0, 12 }, { "TO", false, 0, 12 }, { "STEPS", true, 2, 0 },
-		{ "KL BITS/BYTE", true, 0, 0 }, { "A STEP", true, 1, 0 }, { "TURN", true, 3, 0 } };
-	json_t *b, *o;
-	size_t i;
-	char cell[MM_CELL];
-	json_t *args = json_pack("{s:s}", "run", c->word[0]);
-	mm_metric_arg(c, args);
-	if (mm_cli_ask(c, "trajectory", args, &b, err))
-		return -1;
-	if (!b)
-		return 0;
-	if (mm_metric_other(b)) {
-		int done = mm_metric_print_way(c, b, err);
-		json_decref(b);
-		return done;
-	}
-	struct mm_table *t = mm_table_new(cols, MM_COUNT(cols), err);
-	if (!t) {
-		json_decref(b);
-		return -1;
-	}
-	json_array_foreach (json_object_get(b, "legs"), i, o) {
-		double turn = mm_num(o, "turn_degrees", NAN);
-		mm_table_put(t, MM_PLAIN, "%s", mm_str(o, "from"));
-		mm_table_put(t, MM_PLAIN, "%s", mm_str(o, "to"));
-		mm_table_put(t, MM_DIM, "%lld", (long long)(mm_int(o, "to_step", 0) - mm_int(o, "from_step", 0)));
-		mm_table_put(t, MM_BOLD, "%s", mm_fmt_bits(json_object_get(o, "kl_bits_per_byte"), cell));
-		mm_table_put(t, MM_PLAIN, "%s", mm_fmt_num(json_object_get(o, "kl_bits_per_byte_per_step"), cell));
-		if (isfinite(turn))
-			mm_table_put(t, MM_DIM, "%.0f%s", turn, mm_glyph(&c->term, "\xC2\xB0", " deg"));
-		else
-			mm_table_put(t, MM_DIM, "%s", "");
-	}
-	int rc = 0;
-	if (mm_table_rows(t))
-		rc = mm_table_print(t, &c->term, c->out, err);
-	else
-		fputs("One checkpoint only: no way yet.\n", c->out);
-	if (rc == 0 && mm_table_rows(t))
-		fprintf(c->out, "path %.3g, from end to end %.3g (sqrt nats per text)\n", mm_num(b, "path", 0),
-			mm_num(b, "distance", 0));
-	mm_table_free(t);
 	json_decref(b);
 	return rc;
 }

@@ -293,13 +293,13 @@ static int labels(struct mm_buf *b, const struct mm_view *v, const struct frame 
 		return -1;
 	for (size_t i = 0; i < v->n; i++) {
 		const struct mm_view_point *p = &v->point[i];
-		label_of(p->name, text, sizeof text);
+		label_of(p->label ? p->label : p->name, text, sizeof text);
 		l[i] = (struct mm_label){ .x = px(f, p->x),
 			.y = py(f, p->y),
 			.r = MARK_R + (p->alert ? 6 : 1),
 			.w = text_width(text),
 			.h = FONT + 2,
-			.weight = p->alert == 2 };
+			.weight = (p->label ? 2 : 0) + (p->alert == 2) };
 	}
 	int rc = mm_place_labels(
 		l, v->n, (struct mm_box){ LEFT + 2, TOP + 2, LEFT + f->w - 2, TOP + f->h - 2 }, 3, false, err);
@@ -309,7 +309,7 @@ static int labels(struct mm_buf *b, const struct mm_view *v, const struct frame 
 		if (!l[i].shown)
 			continue;
 		leader(b, &l[i]);
-		label_of(v->point[i].name, text, sizeof text);
+		label_of(v->point[i].label ? v->point[i].label : v->point[i].name, text, sizeof text);
 		/* A white rim keeps the text readable upon lines. */
 		mm_buf_printf(b,
 			"<text x=\"%.1f\" y=\"%.1f\" stroke=\"#fafafa\" stroke-width=\"3\" paint-order=\"stroke\" "

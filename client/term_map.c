@@ -133,7 +133,7 @@ static void put_text(struct canvas *c, const struct mm_term *t, int x, int y, co
 static void label_text(const struct mm_term *t, const struct mm_view_point *p, char *out, size_t cap)
 {
 	char clean[1024];
-	mm_term_clean(t, p->name, clean, sizeof clean);
+	mm_term_clean(t, p->label ? p->label : p->name, clean, sizeof clean);
 	mm_term_fit(t, clean, LABEL_MAX, out, cap - 2);
 	if (p->alert == 2)
 		strcat(out, " !");
@@ -143,6 +143,8 @@ static void label_text(const struct mm_term *t, const struct mm_view_point *p, c
 static double weight_of(const struct mm_view *v, size_t i)
 {
 	double w = v->point[i].alert == 2 ? 3 : 2;
+	if (v->point[i].label) /* both ends, then the steps between, come before all names */
+		return strncmp(v->point[i].label, "start", 5) == 0 || strncmp(v->point[i].label, "end", 3) == 0 ? 5 : 4;
 	for (size_t r = 0; r < v->n_run; r++)
 		for (size_t k = 0; k + 1 < v->run[r].n; k++)
 			if (v->run[r].at[k] == i)

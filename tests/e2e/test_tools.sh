@@ -253,6 +253,9 @@ q "d['neighbours'] and all(n['params']<7000000 and n['family'] for n in d['neigh
 q "len(d['neighbours'])==3 and all(n['family']=='fam3' for n in d['neighbours'])" near org3/model-7 --family fam3 -k 3 || fail "near --family of an imported model"
 q "sum(p.get('family')=='fam2' for p in d['points'])==15" map || fail "families of imported models on the map"
 q "len(d['legs'])==14" trajectory run-3 || fail "trajectory of an imported run"
+mm --ascii trajectory run-3 >"$work/out" && grep -q 'start 3' "$work/out" && grep -q 'end 59' "$work/out" && grep -qE '^KL a step  [._~=+*#-]{14} ' "$work/out" ||
+	fail "the picture of a run: $(cat "$work/out")"
+mm trajectory run-3 --svg - >"$work/t.svg" && python3 -c 'import sys,xml.etree.ElementTree as t; s=" ".join(t.parse(sys.argv[1]).getroot().itertext()); assert "start 3" in s and "end 59" in s and "The way of run-3" in s' "$work/t.svg" || fail "a run as SVG"
 mm call import import=2 texts="$hash" name=x offset=0 data='""' more=true step=-1 2>"$work/err" && fail "a step below 0"
 e2e_stop
 e2e_start
