@@ -295,13 +295,15 @@ static void falcon_rw(struct naive *nv, const uint32_t *id, double *out)
 	nv_head(x, T, D, V, e, NULL, 1, 0, id, out);
 }
 
-static void falcon_40b(struct naive *nv, const uint32_t *id, double *out)
+/* one: a single norm before both branches */
+static void falcon_groups(struct naive *nv, bool one, const uint32_t *id, double *out)
 {
 	enum { R = (H / KV + 2) * HD };
 	double *e = W(V, D, "transformer.word_embeddings.weight"), *x = nv_embed(nv, e, id, T, D, 1);
 	struct nv_rope r = nv_rope_of(HD, 10000, false);
 	for (size_t l = 0; l < NL; l++) {
-		double *ya = LN(x, "transformer.h.%zu.ln_attn"), *ym = LN(x, "transformer.h.%zu.ln_mlp");
+		double *ya = one ? LN(x, "transformer.h.%zu.input_layernorm") : LN(x, "transformer.h.%zu.ln_attn");
+		double *ym = one ? ya : LN(x, "transformer.h.%zu.ln_mlp");
 		double *f = nv_lin(nv, ya, T, D, KV * R,
 			W(KV * R, D, "transformer.h.%zu.self_attention.query_key_value.weight", l), NULL);
 		double *q = nv_vec(nv, T * D), *k = nv_vec(nv, T * KV * HD), *v = nv_vec(nv, T * KV * HD);
@@ -326,6 +328,78 @@ static void falcon_40b(struct naive *nv, const uint32_t *id, double *out)
 	}
 	x = nv_ln(nv, x, T, D, W(D, 0, "transformer.ln_f.weight"), W(D, 0, "transformer.ln_f.bias"), 1e-5);
 	nv_head(x, T, D, V, e, NULL, 1, 0, id, out);
+}
+
+static void falcon_40b(struct naive *nv, const uint32_t *id, double *out)
+{
+	falcon_groups(nv, false, id, out);
+}
+
+static void falcon_11b(struct naive *nv, const uint32_t *id, double *out)
+{
+	falcon_groups(nv, true, id, out);
+}
+
+/* scores are not divided by sqrt(head size) but by the layer's number */
+static void gpt2_scores(struct naive *nv, const uint32_t *id, double *out)
+{
+	double *x = nv_embed(nv, W(V, D, "transformer.wte.weight"), id, T, D, 1);
+	nv_add(x, W(64, D, "transformer.wpe.weight"), T * D, 1);
+	for (size_t l = 0; l < NL; l++) {
+		double *f = nv_conv1d(nv, LN(x, "transformer.h.%zu.ln_1"), T, D, 3 * D,
+			W(D, 3 * D, "transformer.h.%zu.attn.c_attn.weight", l),
+			W(3 * D, 0, "transformer.h.%zu.attn.c_attn.bias", l));
+		double *q = nv_vec(nv, T * D), *k = nv_vec(nv, T * D), *v = nv_vec(nv, T * D);
+		for (size_t t = 0; t < T; t++) {
+			memcpy(q + t * D, f + t * 3 * D, D * sizeof(double));
+			memcpy(k + t * D, f + t * 3 * D + D, D * sizeof(double));
+			memcpy(v + t * D, f + t * 3 * D + 2 * D, D * sizeof(double));
+		}
+		struct nv_attn a = { .T = T, .H = H, .KV = H, .d = HD, .scale = 1 / (double)(l + 1) };
+		nv_add(x,
+			nv_conv1d(nv, nv_attend(nv, &a, q, k, v), T, D, D,
+				W(D, D, "transformer.h.%zu.attn.c_proj.weight", l),
+				W(D, 0, "transformer.h.%zu.attn.c_proj.bias", l)),
+			T * D, 1);
+		double *g = nv_conv1d(nv, LN(x, "transformer.h.%zu.ln_2"), T, D, F,
+			W(D, F, "transformer.h.%zu.mlp.c_fc.weight", l), W(F, 0, "transformer.h.%zu.mlp.c_fc.bias", l));
+		nv_map(g, T * F, nv_relu);
+		nv_add(x,
+			nv_conv1d(nv, g, T, F, D, W(F, D, "transformer.h.%zu.mlp.c_proj.weight", l),
+				W(D, 0, "transformer.h.%zu.mlp.c_proj.bias", l)),
+			T * D, 1);
+	}
+	x = nv_ln(nv, x, T, D, W(D, 0, "transformer.ln_f.weight"), W(D, 0, "transformer.ln_f.bias"), 1e-5);
+	nv_head(x, T, D, V, W(V, D, "lm_head.weight"), NULL, 1, 0, id, out);
+}
+
+/* q and k normalised head by head, half of each rotated, one norm before both branches, biases everywhere */
+static void phi_norms(struct naive *nv, const uint32_t *id, double *out)
+{
+	double *x = nv_embed(nv, W(V, D, "model.embed_tokens.weight"), id, T, D, 1);
+	struct nv_rope r = nv_rope_of(4, 10000, false);
+#define PHI(y, n, name)                                                                                                \
+	nv_lin(nv, y, T, D, n, W(n, D, "model.layers.%zu.self_attn." name ".weight", l),                               \
+		W(n, 0, "model.layers.%zu.self_attn." name ".bias", l))
+#define HEAD_LN(x, heads, name)                                                                                        \
+	nv_ln(nv, x, T *(heads), HD, W(HD, 0, "model.layers.%zu.self_attn." name ".weight", l),                        \
+		W(HD, 0, "model.layers.%zu.self_attn." name ".bias", l), 1e-5)
+	for (size_t l = 0; l < NL; l++) {
+		double *y = LN(x, "model.layers.%zu.input_layernorm");
+		double *q = HEAD_LN(PHI(y, H * HD, "q_proj"), H, "q_layernorm");
+		double *k = HEAD_LN(PHI(y, KV * HD, "k_proj"), KV, "k_layernorm");
+		nv_rotate(&r, q, T, D, H, HD);
+		nv_rotate(&r, k, T, KV * HD, KV, HD);
+		struct nv_attn a = { .T = T, .H = H, .KV = KV, .d = HD, .scale = 1 / sqrt(HD) };
+		double *o = nv_attend(nv, &a, q, k, PHI(y, KV * HD, "v_proj"));
+		nv_add(x, PHI(o, D, "dense"), T * D, 1);
+		nv_add(x, gpt_mlp(nv, y, F, nv_gelu_tanh, "model.layers.%zu.mlp.fc1", "model.layers.%zu.mlp.fc2", l),
+			T * D, 1);
+	}
+#undef PHI
+#undef HEAD_LN
+	x = nv_ln(nv, x, T, D, W(D, 0, "model.final_layernorm.weight"), W(D, 0, "model.final_layernorm.bias"), 1e-5);
+	nv_head(x, T, D, V, W(V, D, "lm_head.weight"), W(V, 0, "lm_head.bias"), 1, 0, id, out);
 }
 
 /* 3 of 8 elements to be rotated: the reference makes two frequencies, of exponents -2i/3, and rotates 4 */
@@ -418,6 +492,15 @@ static const struct naive_case cases[] = {
 	{ "falcon-40b", falcon_40b,
 		"{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,\"num_kv_heads\":2,\"bias\":"
 		"false," JSON_COMMON "}" },
+	{ "falcon-11b", falcon_11b,
+		"{\"model_type\":\"falcon\",\"new_decoder_architecture\":true,\"num_kv_heads\":2,\"num_ln_in_parallel_"
+		"attn\":1," JSON_COMMON "}" },
+	{ "gpt2-scores", gpt2_scores,
+		"{\"model_type\":\"gpt2\",\"vocab_size\":70,\"n_positions\":64,\"n_embd\":32,\"n_layer\":3,\"n_head\":"
+		"4,"
+		"\"n_inner\":48,\"activation_function\":\"relu\",\"scale_attn_weights\":false,"
+		"\"scale_attn_by_inverse_layer_idx\":true,\"tie_word_embeddings\":false}" },
+	{ "phi-norms", phi_norms, "{\"model_type\":\"phi\",\"qk_layernorm\":true," JSON_COMMON "}" },
 	{ "bloom-post-norm-residual", bloom_postln,
 		"{\"model_type\":\"bloom\",\"n_head\":4,\"n_layer\":3,\"hidden_size\":32,\"vocab_size\":70,"
 		"\"apply_residual_connection_post_layernorm\":true}" },
