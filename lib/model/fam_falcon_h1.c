@@ -39,7 +39,6 @@ static const struct mm_hp_row hp[] = {
 	MM_SIZE(xs[MM_SSM_HEADS], "mamba_n_heads", "ssm.time_step_rank", 128),
 	MM_SIZE(xs[MM_SSM_GROUPS], "mamba_n_groups", "ssm.group_count", 1),
 	MM_NUM(xf[MM_SSM_EXPAND], "mamba_expand", NULL, 2),
-	MM_SET(xf[MM_SSM_DT_MIN], 0),
 	MM_SET(xf[MM_SSM_DT_MAX], (double)INFINITY),
 	MM_NUM(xf[MM_SSM_M_OUT], "ssm_out_multiplier", NULL, 1),
 	MM_NUM(xf[MM_SSM_M_IN], "ssm_in_multiplier", NULL, 1),
@@ -110,6 +109,10 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 		h->xb[MM_SSM_NORM] = s->ck && mm_ckpt_find(s->ck, "blk.0.ssm_norm.weight");
 		h->xb[MM_SSM_NORM_FIRST] = false;
 	}
+	/* version 4 of the reference does not read time_step_limit; a version-5 config is told by its rope_parameters
+	 */
+	if (!s->gguf && mm_cfg_get(s, "rope_parameters") && mm_mamba2_limits(s, err))
+		return -1;
 	if (factors(s, "ssm_multipliers", ssm, MM_COUNT(ssm), err) ||
 		factors(s, "mlp_multipliers", mlp, MM_COUNT(mlp), err) || mm_mamba2_setup(s, err) ||
 		mm_setup_layers(s, err))

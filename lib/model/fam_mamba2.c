@@ -5,9 +5,6 @@
  * spans all channels. The activation is the convolution's; the gate is always SiLU. */
 #include "model/ssm_priv.h"
 
-#include <math.h>
-#include <string.h>
-
 static const struct mm_hp_row hp[] = {
 	MM_SIZE(n_vocab, "vocab_size", "vocab_size", 32768),
 	MM_SIZE(n_layer, "num_hidden_layers", "block_count", 64),
@@ -45,40 +42,13 @@ static const struct mm_w_row rows[] = {
 static const struct mm_prefix prefixes[] = { { "backbone.", "" }, { "model.backbone.", "model." }, { "", "" },
 	{ NULL, NULL } };
 
-/* A limit; version-5 configs write infinity as {"__float__": "Infinity"}. */
-static bool limit_of(const json_t *j, double *out)
-{
-	const char *tag = json_string_value(json_object_get(j, "__float__"));
-	if (tag && (!strcmp(tag, "Infinity") || !strcmp(tag, "-Infinity"))) {
-		*out = *tag == '-' ? -INFINITY : INFINITY;
-		return true;
-	}
-	*out = json_number_value(j);
-	return json_is_number(j);
-}
-
-/* [low, high]; high may be Infinity. */
-static int limits(struct mm_setup *s, struct mm_err *err)
-{
-	double *x = s->hp->xf;
-	x[MM_SSM_DT_MIN] = 0;
-	x[MM_SSM_DT_MAX] = INFINITY;
-	const json_t *j = s->gguf ? NULL : mm_cfg_get(s, "time_step_limit");
-	if (!j)
-		return 0;
-	if (json_array_size(j) != 2 || !limit_of(json_array_get(j, 0), &x[MM_SSM_DT_MIN]) ||
-		!limit_of(json_array_get(j, 1), &x[MM_SSM_DT_MAX]))
-		return mm_fail(err, MM_EFORMAT, "config.json: time_step_limit is not a pair of numbers");
-	return 0;
-}
-
 static int setup(struct mm_setup *s, struct mm_err *err)
 {
 	struct mm_hp *h = s->hp;
 	if (!s->gguf && !h->xs[MM_SSM_HEAD])
 		h->xs[MM_SSM_HEAD] = 64; /* the reference's default */
 	h->xb[MM_SSM_NORM_GROUPS] = s->gguf != NULL;
-	if (limits(s, err) || mm_setup_layers(s, err) || mm_mamba2_setup(s, err))
+	if (mm_mamba2_limits(s, err) || mm_setup_layers(s, err) || mm_mamba2_setup(s, err))
 		return -1;
 	for (size_t l = 0; l < h->n_layer; l++)
 		h->layer[l].mask = MM_L_OWN;

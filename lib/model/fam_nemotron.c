@@ -25,6 +25,8 @@ static const struct mm_hp_row hp[] = {
 static int setup(struct mm_setup *s, struct mm_err *err)
 {
 	(void)err;
+	/* version 4 of the reference does not look at rope_scaling; version 5 has rope_parameters */
+	s->hp->rope_plain = !s->gguf && !mm_cfg_get(s, "rope_parameters");
 	s->hp->norm = MM_NORM_LAYER;
 	s->hp->rot_even = true;
 	return 0;

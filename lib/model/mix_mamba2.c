@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <string.h>
 
 #define HEAD_BLOCK 8 /* heads a task: they share C B^T */
 
@@ -40,6 +41,32 @@ static int sizes_check(const struct mm_hp *h, struct mm_err *err)
 	if (x[MM_SSM_GROUPS] * x[MM_SSM_STATE] > (size_t)1 << 20)
 		return mm_fail(
 			err, MM_EFORMAT, "%zu groups of %zu states are too many", x[MM_SSM_GROUPS], x[MM_SSM_STATE]);
+	return 0;
+}
+
+/* A limit; version-5 configs write infinity as {"__float__": "Infinity"}. */
+static bool limit_of(const json_t *j, double *out)
+{
+	const char *tag = json_string_value(json_object_get(j, "__float__"));
+	if (tag && (!strcmp(tag, "Infinity") || !strcmp(tag, "-Infinity"))) {
+		*out = *tag == '-' ? -INFINITY : INFINITY;
+		return true;
+	}
+	*out = json_number_value(j);
+	return json_is_number(j);
+}
+
+int mm_mamba2_limits(struct mm_setup *s, struct mm_err *err)
+{
+	double *x = s->hp->xf;
+	x[MM_SSM_DT_MIN] = 0;
+	x[MM_SSM_DT_MAX] = INFINITY;
+	const json_t *j = s->gguf ? NULL : mm_cfg_get(s, "time_step_limit");
+	if (!j)
+		return 0;
+	if (json_array_size(j) != 2 || !limit_of(json_array_get(j, 0), &x[MM_SSM_DT_MIN]) ||
+		!limit_of(json_array_get(j, 1), &x[MM_SSM_DT_MAX]))
+		return mm_fail(err, MM_EFORMAT, "config.json: time_step_limit is not a pair of numbers");
 	return 0;
 }
 

@@ -106,6 +106,8 @@ enum mm_ssm_slot {
 /* Checks the sizes and fills the dims above. */
 int mm_mamba_setup(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK;
 int mm_mamba2_setup(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK;
+/* time_step_limit: [low, high], either of which may be infinite; none: 0 and infinity. */
+int mm_mamba2_limits(struct mm_setup *s, struct mm_err *err) MM_MUST_CHECK;
 int mm_mamba_load(const struct mm_model *m, size_t l, struct mm_layer *layer, struct mm_err *err);
 int mm_mamba2_load(const struct mm_model *m, size_t l, struct mm_layer *layer, struct mm_err *err);
 void mm_mamba_free(struct mm_layer *layer);
