@@ -314,6 +314,12 @@ void mm_svg_head(struct mm_buf *b, double w, double h, const char *title, const 
 bool mm_picture_wanted(const struct mm_cli *c);
 bool mm_picture_only(const struct mm_cli *c); /* it goes to the standard output, so nothing else does */
 int mm_picture_write(const struct mm_cli *c, const struct mm_buf *svg, struct mm_err *err) MM_MUST_CHECK;
+/* An answer, or the map, drawn and written; `title` unless --title gives another. */
+typedef int mm_svg_fn(const json_t *answer, const char *title, struct mm_buf *out, struct mm_err *err);
+int mm_picture_of(const struct mm_cli *c, mm_svg_fn *svg, const json_t *answer, const char *title,
+	struct mm_err *err) MM_MUST_CHECK;
+int mm_picture_map(
+	const struct mm_cli *c, const struct mm_view *v, const char *title, struct mm_err *err) MM_MUST_CHECK;
 /* Whole contents to a file, or with "-" to the output; told on stderr. */
 int mm_file_give(
 	const struct mm_cli *c, const char *path, const void *data, size_t n, struct mm_err *err) MM_MUST_CHECK;

@@ -82,13 +82,9 @@ static int tree_files(struct mm_cli *c, const json_t *b, bool *shown, struct mm_
 		*shown = *shown || !strcmp(path[i], "-");
 		rc = make[i](b, &out, err) || mm_file_give(c, path[i], out.data, out.len, err) ? -1 : 0;
 	}
-	out.len = 0;
-	if (!rc && mm_picture_wanted(c))
-		rc = mm_svg_tree(b, c->o.title ? c->o.title : "Family tree of language models", &out, err) ||
-				     mm_picture_write(c, &out, err)
-			     ? -1
-			     : 0;
 	mm_buf_fini(&out);
+	if (!rc && mm_picture_wanted(c))
+		rc = mm_picture_of(c, mm_svg_tree, b, "Family tree of language models", err);
 	return rc;
 }
 
@@ -111,16 +107,6 @@ int mm_run_tree(struct mm_cli *c, struct mm_err *err)
 }
 
 /* ---- cluster ---- */
-
-static int draw(const struct mm_cli *c, const json_t *reply, struct mm_err *err)
-{
-	struct mm_buf b = { 0 };
-	int rc = mm_svg_dendrogram(reply, c->o.title ? c->o.title : "Language models by likeness", &b, err);
-	if (!rc)
-		rc = mm_picture_write(c, &b, err);
-	mm_buf_fini(&b);
-	return rc;
-}
 
 static void print_clusters(const struct mm_cli *c, const json_t *b)
 {
@@ -153,7 +139,7 @@ int mm_run_cluster(struct mm_cli *c, struct mm_err *err)
 	mm_metric_arg(c, args);
 	if (mm_cli_call(c, "cluster", args, &b, err))
 		return -1;
-	int rc = mm_picture_wanted(c) ? draw(c, b, err) : 0;
+	int rc = mm_picture_wanted(c) ? mm_picture_of(c, mm_svg_dendrogram, b, "Language models by likeness", err) : 0;
 	bool shown = mm_picture_only(c);
 	if (!rc && c->o.json)
 		rc = mm_json_print(b, &c->term, c->out, err);

@@ -9,16 +9,6 @@ static json_t *also(struct mm_cli *c, const char *cmd)
 	return mm_cli_call(c, cmd, NULL, &b, &ignored) ? NULL : b;
 }
 
-static int draw(const struct mm_cli *c, const struct mm_view *v, struct mm_err *err)
-{
-	struct mm_buf b = { 0 };
-	int rc = mm_svg_map(v, c->o.title ? c->o.title : "Map of language models", &b, err);
-	if (!rc)
-		rc = mm_picture_write(c, &b, err);
-	mm_buf_fini(&b);
-	return rc;
-}
-
 int mm_run_map(struct mm_cli *c, struct mm_err *err)
 {
 	if (c->o.html && mm_map_html(c, err))
@@ -46,7 +36,7 @@ int mm_run_map(struct mm_cli *c, struct mm_err *err)
 	if (mm_view_make(&v, map, also(c, "models"), also(c, "alerts"), err))
 		return -1;
 	if (mm_picture_wanted(c))
-		rc = draw(c, &v, err);
+		rc = mm_picture_map(c, &v, "Map of language models", err);
 	bool only_file = c->o.json || mm_picture_only(c);
 	if (!rc && !only_file && !v.n)
 		fputs("There is nothing on the map yet.\n", c->out);

@@ -60,17 +60,6 @@ static int filters(const struct mm_cli *c, json_t *args, struct mm_err *err)
 	return 0;
 }
 
-static int draw(const struct mm_cli *c, const json_t *b, struct mm_err *err)
-{
-	struct mm_buf out = { 0 };
-	int rc = mm_svg_near(b, c->o.title ? c->o.title : "Nearest relatives", &out, err) ||
-				 mm_picture_write(c, &out, err)
-			 ? -1
-			 : 0;
-	mm_buf_fini(&out);
-	return rc;
-}
-
 static int print_near(struct mm_cli *c, const json_t *b, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "", true, 5, 0 }, { "MODEL", false, 0, 16 },
@@ -125,7 +114,7 @@ int mm_run_near(struct mm_cli *c, struct mm_err *err)
 	}
 	if (mm_cli_call(c, "near", args, &b, err))
 		return -1;
-	int rc = mm_picture_wanted(c) ? draw(c, b, err) : 0;
+	int rc = mm_picture_wanted(c) ? mm_picture_of(c, mm_svg_near, b, "Nearest relatives", err) : 0;
 	bool only = mm_picture_only(c);
 	if (!rc && !only && c->o.json)
 		rc = mm_json_print(b, &c->term, c->out, err);

@@ -102,14 +102,9 @@ static int picture(struct mm_cli *c, const struct mm_view *v, struct mm_err *err
 		return mm_term_map(v, &c->term, c->term.width ? c->term.width : 100,
 			MM_MAX((c->term.tty ? c->term.height : 34) / 2, 10), !c->o.no_labels, c->out, err);
 	}
-	struct mm_buf b = { 0 };
 	mm_utf8_sanitize(clean, sizeof clean, c->word[0], strlen(c->word[0]));
 	snprintf(title, sizeof title, "The way of %s", clean);
-	int rc = mm_svg_map(v, c->o.title ? c->o.title : title, &b, err);
-	if (!rc)
-		rc = mm_picture_write(c, &b, err);
-	mm_buf_fini(&b);
-	return rc;
+	return mm_picture_map(c, v, title, err);
 }
 
 /* Asked for, a picture that cannot be made is an error; else the table has to do. */

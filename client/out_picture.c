@@ -75,3 +75,19 @@ int mm_picture_write(const struct mm_cli *c, const struct mm_buf *svg, struct mm
 		return -1;
 	return c->o.png ? png(c, svg, err) : 0;
 }
+
+int mm_picture_of(const struct mm_cli *c, mm_svg_fn *svg, const json_t *answer, const char *title, struct mm_err *err)
+{
+	struct mm_buf b = { 0 };
+	int rc = svg(answer, c->o.title ? c->o.title : title, &b, err) || mm_picture_write(c, &b, err) ? -1 : 0;
+	mm_buf_fini(&b);
+	return rc;
+}
+
+int mm_picture_map(const struct mm_cli *c, const struct mm_view *v, const char *title, struct mm_err *err)
+{
+	struct mm_buf b = { 0 };
+	int rc = mm_svg_map(v, c->o.title ? c->o.title : title, &b, err) || mm_picture_write(c, &b, err) ? -1 : 0;
+	mm_buf_fini(&b);
+	return rc;
+}

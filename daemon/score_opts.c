@@ -1,70 +1,58 @@
-/* score_opts.c - options of modelmap-score. */
+/* score_opts.c - options of modelmap-score: a table of names, kinds and members. */
 #include "daemon/score_priv.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-	O_TEXTS = 256,
-	O_BOS,
-	O_COMPUTE,
-	O_THREADS,
-	O_MEMORY,
-	O_FORMAT,
-	O_PROGRESS,
-	O_IDS,
-	O_TOKENS,
-	O_NO_SPECIAL,
-	O_FAMILIES,
-	O_VERBOSE,
-	O_VERSION,
-	O_HELP,
-	O_PROBE,
-	O_SEARCH,
-	O_FULL,
-	O_STREAM,
-	O_PRIORITY,
-	O_TOKEN_CACHE,
-	O_RESUME,
-	O_PROBES,
-	O_EXACT
-};
-
-static const struct option options[] = {
-	{ "texts", required_argument, NULL, O_TEXTS },
-	{ "bos", required_argument, NULL, O_BOS },
-	{ "compute", required_argument, NULL, O_COMPUTE },
-	{ "threads", required_argument, NULL, O_THREADS },
-	{ "memory", required_argument, NULL, O_MEMORY },
-	{ "output", required_argument, NULL, 'o' },
-	{ "format", required_argument, NULL, O_FORMAT },
-	{ "progress", no_argument, NULL, O_PROGRESS },
-	{ "ids", required_argument, NULL, O_IDS },
-	{ "tokens", required_argument, NULL, O_TOKENS },
-	{ "no-special", no_argument, NULL, O_NO_SPECIAL },
-	{ "families", no_argument, NULL, O_FAMILIES },
-	{ "verbose", no_argument, NULL, O_VERBOSE },
-	{ "version", no_argument, NULL, O_VERSION },
-	{ "help", no_argument, NULL, O_HELP },
-	{ "probe", required_argument, NULL, O_PROBE },
-	{ "search", required_argument, NULL, O_SEARCH },
-	{ "full", no_argument, NULL, O_FULL },
-	{ "token-cache", required_argument, NULL, O_TOKEN_CACHE },
-	{ "resume", required_argument, NULL, O_RESUME },
-	{ "priority", required_argument, NULL, O_PRIORITY },
-	{ "probes", required_argument, NULL, O_PROBES },
-	{ "exact", no_argument, NULL, O_EXACT },
-	{ "stream", required_argument, NULL, O_STREAM },
-	{ NULL, 0, NULL, 0 },
-};
 
 static const char *const bos_names[] = { "auto", "paper", "none" };
 static const char *const compute_names[] = { "auto", "f32", "bf16" };
 static const char *const priority_names[] = { "idle", "normal" };
 static const char *const format_names[] = { "auto", "npy", "json", "tsv" };
+
+/* ---- the options ---- */
+
+enum kind { FLAG, TEXT, CHOICE, NUMBER, SIZE };
+
+#define AT(member)  .at = offsetof(struct mm_score_cli, member), .size = sizeof(((struct mm_score_cli *)0)->member)
+#define ONE_OF(set) .choice = set, .n_choice = MM_COUNT(set)
+static const struct opt {
+	const char *name;
+	enum kind kind;
+	size_t at, size;	   /* of the member */
+	const char *const *choice; /* [n_choice], from `first` on */
+	size_t n_choice, first;
+	long min, max;
+} opts[] = {
+	{ "texts", TEXT, AT(texts) },
+	{ "ids", TEXT, AT(ids) },
+	{ "tokens", TEXT, AT(tokens) },
+	{ "probe", TEXT, AT(probe) },
+	{ "search", TEXT, AT(search) },
+	{ "token-cache", TEXT, AT(token_cache) },
+	{ "resume", TEXT, AT(resume) },
+	{ "output", TEXT, AT(out) },
+	{ "full", FLAG, AT(full) },
+	{ "exact", FLAG, AT(exact) },
+	{ "progress", FLAG, AT(progress) },
+	{ "no-special", FLAG, AT(no_special) },
+	{ "families", FLAG, AT(families) },
+	{ "verbose", FLAG, AT(verbose) },
+	{ "version", FLAG, AT(version) },
+	{ "help", FLAG, AT(help) },
+	{ "bos", CHOICE, AT(bos), ONE_OF(bos_names) },
+	{ "compute", CHOICE, AT(mo.compute), ONE_OF(compute_names) },
+	{ "priority", CHOICE, AT(normal), ONE_OF(priority_names) },
+	{ "format", CHOICE, AT(format), ONE_OF(format_names), .first = 1 },
+	{ "threads", NUMBER, AT(mo.threads), .min = 1, .max = 4096 },
+	{ "probes", NUMBER, AT(probes), .min = 0, .max = MM_PROBES_MAX },
+	{ "stream", NUMBER, AT(stream_fd), .min = 0, .max = INT_MAX },
+	{ "memory", SIZE, AT(mo.memory), .min = 16l << 20 },
+};
+#define OPT_FIRST 256 /* what getopt calls opts[0] */
 
 void mm_score_usage(FILE *f)
 {
@@ -126,111 +114,77 @@ static int number(const char *opt, const char *value, long min, long max, long *
 	return 0;
 }
 
-static int one(struct mm_score_cli *o, int c, const char *arg, struct mm_err *err)
+/* A whole number into a member of its size: bool, enum, int, unsigned, size_t. */
+static void put_number(void *member, size_t size, long v)
 {
-	long n = 0;
-	int k = 0;
-	switch (c) {
-	case O_TEXTS:
-		o->texts = arg;
+	if (size == sizeof(bool))
+		*(bool *)member = v != 0;
+	else if (size == sizeof(int))
+		memcpy(member, &(int){ (int)v }, sizeof(int));
+	else
+		memcpy(member, &(size_t){ (size_t)v }, sizeof(size_t));
+}
+
+static int one(struct mm_score_cli *o, const struct opt *x, const char *arg, struct mm_err *err)
+{
+	void *member = (char *)o + x->at;
+	long n = 1;
+	uint64_t size;
+	switch (x->kind) {
+	case TEXT:
+		memcpy(member, &arg, sizeof(arg));
 		return 0;
-	case O_IDS:
-		o->ids = arg;
+	case SIZE:
+		if (mm_parse_size(arg, &size, err))
+			return mm_wrap(err, "--%s", x->name);
+		if (size < (uint64_t)x->min)
+			return mm_fail(err, MM_EINVAL, "--%s %s: at least %ldM", x->name, arg, x->min >> 20);
+		memcpy(member, &size, sizeof(size));
 		return 0;
-	case O_TOKENS:
-		o->tokens = arg;
-		return 0;
-	case O_PROBE:
-		o->probe = arg;
-		return 0;
-	case O_SEARCH:
-		o->search = o->mo.search_dir = arg;
-		return 0;
-	case O_TOKEN_CACHE:
-		o->token_cache = arg;
-		return 0;
-	case O_RESUME:
-		o->resume = arg;
-		return 0;
-	case O_FULL:
-		o->full = true;
-		return 0;
-	case O_EXACT:
-		o->exact = true;
-		return 0;
-	case 'o':
-		o->out = arg;
-		return 0;
-	case O_PROGRESS:
-		o->progress = true;
-		return 0;
-	case O_NO_SPECIAL:
-		o->no_special = true;
-		return 0;
-	case O_FAMILIES:
-		o->families = true;
-		return 0;
-	case O_VERBOSE:
-		o->verbose = true;
-		return 0;
-	case O_VERSION:
-		o->version = true;
-		return 0;
-	case O_HELP:
-		o->help = true;
-		return 0;
-	case O_BOS:
-		k = choice("bos", arg, bos_names, MM_COUNT(bos_names), 0, err);
-		o->bos = (enum mm_bos)MM_MAX(k, 0);
-		return k < 0 ? -1 : 0;
-	case O_COMPUTE:
-		k = choice("compute", arg, compute_names, MM_COUNT(compute_names), 0, err);
-		o->mo.compute = (enum mm_compute)MM_MAX(k, 0);
-		return k < 0 ? -1 : 0;
-	case O_PRIORITY:
-		k = choice("priority", arg, priority_names, MM_COUNT(priority_names), 0, err);
-		o->normal = k == 1;
-		return k < 0 ? -1 : 0;
-	case O_FORMAT:
-		k = choice("format", arg, format_names, MM_COUNT(format_names), 1, err);
-		o->format = (enum mm_score_format)MM_MAX(k, 0);
-		return k < 0 ? -1 : 0;
-	case O_THREADS:
-		k = number("threads", arg, 1, 4096, &n, err);
-		o->mo.threads = (unsigned)n;
-		return k;
-	case O_PROBES:
-		k = number("probes", arg, 0, MM_PROBES_MAX, &n, err);
-		o->probes = (size_t)n;
-		return k;
-	case O_STREAM:
-		k = number("stream", arg, 0, INT_MAX, &n, err);
-		o->stream_fd = (int)n;
-		return k;
-	case O_MEMORY:
-		if (mm_parse_size(arg, &o->mo.memory, err))
-			return mm_wrap(err, "--memory");
-		return o->mo.memory >= (16u << 20) ? 0 : mm_fail(err, MM_EINVAL, "--memory %s: at least 16M", arg);
-	default:
-		return mm_fail(err, MM_EINVAL, "unknown option");
+	case CHOICE:
+		if ((n = choice(x->name, arg, x->choice, x->n_choice, x->first, err)) < 0)
+			return -1;
+		break;
+	case NUMBER:
+		if (number(x->name, arg, x->min, x->max, &n, err))
+			return -1;
+		break;
+	case FLAG:
+		break;
 	}
+	put_number(member, x->size, n);
+	return 0;
+}
+
+static const struct opt *opt_of(int c)
+{
+	const char *name = c == 'o' ? "output" : c == 'h' ? "help" : opts[c >= OPT_FIRST ? c - OPT_FIRST : 0].name;
+	size_t i = 0;
+	while (strcmp(opts[i].name, name) != 0)
+		i++;
+	return &opts[i];
 }
 
 int mm_score_opts_parse(struct mm_score_cli *o, int argc, char **argv, struct mm_err *err)
 {
-	int c, index = 0;
+	struct option options[MM_COUNT(opts) + 1] = { 0 };
+	int c;
+	for (size_t i = 0; i < MM_COUNT(opts); i++)
+		options[i] = (struct option){ opts[i].name, opts[i].kind == FLAG ? no_argument : required_argument,
+			NULL, OPT_FIRST + (int)i };
 	memset(o, 0, sizeof(*o));
 	o->stream_fd = -1;
 	o->mo.compute = MM_COMPUTE_F32;
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":o:h", options, &index)) != -1) {
+	while ((c = getopt_long(argc, argv, ":o:h", options, NULL)) != -1) {
 		if (c == '?' || c == ':') {
 			const char *what = optind > 0 && optind <= argc ? argv[optind - 1] : "";
 			return mm_fail(err, MM_EINVAL, c == ':' ? "%s needs a value" : "unknown option %s", what);
 		}
-		if (one(o, c == 'h' ? O_HELP : c, optarg, err))
+		if (one(o, opt_of(c), optarg, err))
 			return -1;
 	}
+	o->mo.search_dir = o->search;
 	if (o->help || o->version || o->families)
 		return 0;
 	int modes = !!o->texts + !!o->ids + !!o->tokens + !!o->probe;
