@@ -1,5 +1,5 @@
 /* fam_qwen3_moe.c: Qwen3-MoE: qwen3's attention, experts as in qwen2_moe but without a shared one. A window, if
- * switched on, holds for all layers. */
+ * switched on, holds for all layers; the reference knows no layer_types here. */
 #include "model/model_priv.h"
 
 static const struct mm_hp_row hp[] = {
@@ -23,7 +23,11 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 {
 	if (s->gguf)
 		s->hp->moe_norm_topk = true; /* no key for it; the published models have it */
-	return mm_setup_qwen_window(s, 0, err) || mm_setup_sparse(s, err) ? -1 : 0;
+	if (mm_setup_qwen_window(s, 0, err) || mm_setup_sparse(s, err))
+		return -1;
+	for (size_t l = 0; l < s->hp->n_layer; l++)
+		s->hp->layer[l].window = s->hp->window;
+	return 0;
 }
 
 const struct mm_family mm_fam_qwen3_moe = {
