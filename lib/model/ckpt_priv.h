@@ -240,6 +240,11 @@ int mm_gguf_more(
 /* The metadata as one flat object; long arrays and strings left out. */
 json_t *mm_gguf_json(const struct mm_gguf *g, struct mm_err *err) MM_MUST_CHECK;
 
+/* gguf_hints.c: what mm_setup_layer_types does for config.json */
+struct mm_setup;
+int mm_gguf_layer_types(
+	struct mm_setup *s, int full_rope, int slide_rope, bool *found, struct mm_err *err) MM_MUST_CHECK;
+
 /* gguf_read.c: fills a checkpoint from one or several parts */
 /* NAME-00002-of-00003.gguf: the length of NAME, -1 when the name is not of that form. */
 int mm_gguf_split_name(const char *name, int *no, int *count);

@@ -18,7 +18,7 @@ static const struct mm_hp_row hp[] = {
 	MM_ACT(act, "hidden_activation", NULL, "gelu_pytorch_tanh"),
 	MM_NUM(rope_theta, "rope_parameters.full_attention.rope_theta|rope_theta", "rope.freq_base", 1e6),
 	MM_NUM(xf[0], "query_pre_attn_scalar", NULL, 256),
-	MM_NUM(xf[1], "rope_parameters.sliding_attention.rope_theta|rope_local_base_freq", NULL, 10000),
+	MM_NUM(xf[1], "rope_parameters.sliding_attention.rope_theta|rope_local_base_freq", "rope.freq_base_swa", 10000),
 	MM_NUM0(softcap_logit, "final_logit_softcapping", "final_logit_softcapping", 0),
 	MM_SIZE0(window, "sliding_window", "attention.sliding_window", 4096),
 	MM_SIZE(xs[0], "sliding_window_pattern", NULL, 6),
@@ -54,6 +54,8 @@ static int setup(struct mm_setup *s, struct mm_err *err)
 	h->n_rope = 2;
 	for (size_t l = 0; !found && l < h->n_layer; l++) {
 		bool slides = h->xs[0] == 0 || (l + 1) % h->xs[0] != 0;
+		if (s->gguf && !mm_cfg_get(s, "attention.sliding_window"))
+			slides = false;
 		h->layer[l].window = slides ? h->window : 0;
 		h->layer[l].rope = slides ? 1 : 0;
 	}

@@ -79,6 +79,30 @@ void mm_gguf_hints(struct mm_setup *s)
 	}
 }
 
+/* attention.sliding_window_pattern, which newer converters write: a number n (every nth layer sees everything; 0: all
+ * slide) or a list of booleans, one a layer. */
+int mm_gguf_layer_types(struct mm_setup *s, int full_rope, int slide_rope, bool *found, struct mm_err *err)
+{
+	const json_t *j = mm_cfg_get(s, "attention.sliding_window_pattern");
+	json_int_t n = json_integer_value(j);
+	*found = j != NULL;
+	if (!j)
+		return 0;
+	if (mm_setup_layers(s, err))
+		return -1;
+	if (json_is_array(j) ? json_array_size(j) < s->hp->n_layer : !json_is_integer(j) || n < 0)
+		return mm_fail(err, MM_EFORMAT,
+			"GGUF metadata: attention.sliding_window_pattern is neither a number nor a list of %zu",
+			s->hp->n_layer);
+	for (size_t l = 0; l < s->hp->n_layer; l++) {
+		const json_t *e = json_array_get(j, l);
+		bool slides = e ? json_is_true(e) || json_integer_value(e) != 0 : n == 0 || (json_int_t)(l + 1) % n;
+		s->hp->layer[l].window = slides ? s->hp->window : 0;
+		s->hp->layer[l].rope = slides ? slide_rope : full_rope;
+	}
+	return 0;
+}
+
 int mm_gguf_all_used(const struct mm_bind *b, const struct mm_family *fam, const struct mm_ckpt *ck, struct mm_err *err)
 {
 	bool *used = mm_calloc(ck->n_tensor, sizeof *used, err);

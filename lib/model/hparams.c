@@ -230,7 +230,9 @@ int mm_setup_layers(struct mm_setup *s, struct mm_err *err)
 
 int mm_setup_layer_types(struct mm_setup *s, int full_rope, int slide_rope, bool *found, struct mm_err *err)
 {
-	const json_t *types = s->gguf ? NULL : mm_cfg_get(s, "layer_types");
+	if (s->gguf)
+		return mm_gguf_layer_types(s, full_rope, slide_rope, found, err);
+	const json_t *types = mm_cfg_get(s, "layer_types");
 	*found = types != NULL;
 	if (!types)
 		return 0;

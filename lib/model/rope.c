@@ -147,6 +147,25 @@ static int llama3_setup(struct mm_rope *r, const json_t *o, struct mm_err *err)
 	return 0;
 }
 
+/* Keys that newer converters write. yarn_attn_factor is the config's attention_factor: all of it. */
+static int gguf_yarn(struct mm_setup *s, struct mm_rope *r, struct mm_err *err)
+{
+	const json_t *ext = mm_cfg_get(s, "rope.scaling.yarn_ext_factor");
+	const json_t *whole = mm_cfg_get(s, "rope.scaling.yarn_attn_factor");
+	const json_t *fast = mm_cfg_get(s, "rope.scaling.yarn_beta_fast");
+	const json_t *slow = mm_cfg_get(s, "rope.scaling.yarn_beta_slow");
+	if (ext && json_number_value(ext) != 1)
+		return mm_fail(err, MM_EUNSUPPORTED,
+			"GGUF metadata: rope.scaling.yarn_ext_factor = %g is not supported", json_number_value(ext));
+	r->beta_fast = json_number_value(fast) > 0 ? json_number_value(fast) : r->beta_fast;
+	r->beta_slow = json_number_value(slow) > 0 ? json_number_value(slow) : r->beta_slow;
+	if (json_number_value(whole) > 0)
+		r->attn_factor = json_number_value(whole);
+	else
+		r->attn_factor *= yarn_mscale(r->factor, 1);
+	return 0;
+}
+
 /* GGUF: rope.scaling.{type,factor,original_context_length,attn_factor,...}; llama3 and longrope factors are tensors,
  * which the loader reads into freq_div, short_factor and long_factor. */
 static int gguf_setup(struct mm_setup *s, struct mm_rope *r, struct mm_err *err)
@@ -167,8 +186,8 @@ static int gguf_setup(struct mm_setup *s, struct mm_rope *r, struct mm_err *err)
 	if (o && json_integer_value(o) > 0)
 		r->n_ctx_orig = (size_t)json_integer_value(o);
 	r->attn_factor = a ? json_number_value(a) : 1; /* longrope is told by its tensors, without a type */
-	if (r->scaling == MM_ROPE_YARN)
-		r->attn_factor *= yarn_mscale(r->factor, 1);
+	if (r->scaling == MM_ROPE_YARN && gguf_yarn(s, r, err))
+		return -1;
 	if (!(r->factor > 0) || !isfinite(r->factor))
 		return mm_fail(err, MM_EFORMAT, "GGUF metadata: rope scaling factor %g", r->factor);
 	return 0;

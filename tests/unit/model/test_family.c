@@ -184,6 +184,56 @@ static void test_gemma3_ropes(void **state)
 	}
 }
 
+#define GEMMA3                                                                                                         \
+	"{\"general.architecture\":\"gemma3\",\"gemma3.block_count\":6,\"gemma3.embedding_length\":64,"                \
+	"\"gemma3.attention.head_count\":4,\"gemma3.feed_forward_length\":128,\"gemma3.vocab_size\":70"
+
+/* Keys that newer converters write: which layers slide, the sliding layers' base, yarn's numbers. */
+static void test_gguf_keys(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		unsigned slides; /* bit l: layer l */
+	} c[] = {
+		{ GEMMA3 ",\"gemma3.attention.sliding_window\":16}", 0x1f },
+		{ GEMMA3 "}", 0 },
+		{ GEMMA3 ",\"gemma3.attention.sliding_window\":16,\"gemma3.attention.sliding_window_pattern\":3}",
+			0x1b },
+		{ GEMMA3 ",\"gemma3.attention.sliding_window\":16,\"gemma3.attention.sliding_window_pattern\":0}",
+			0x3f },
+		{ GEMMA3 ",\"gemma3.attention.sliding_window\":16,\"gemma3.attention.sliding_window_pattern\":"
+			 "[true,false,false,true,true,false]}",
+			0x19 },
+	};
+	struct mm_err err;
+	struct mm_hp h;
+	for (size_t i = 0; i < MM_COUNT(c); i++) {
+		if (read_text(c[i].text, &h, &err))
+			fail_msg("%s", err.text);
+		for (size_t l = 0; l < 6; l++) {
+			assert_int_equal(h.layer[l].window, c[i].slides >> l & 1 ? 16 : 0);
+			assert_int_equal(h.layer[l].rope, c[i].slides >> l & 1);
+		}
+		assert_true(h.rope[1].theta == 10000);
+		mm_hp_fini(&h);
+	}
+	assert_int_equal(read_text(GEMMA3 ",\"gemma3.rope.freq_base_swa\":7000.0}", &h, &err), 0);
+	assert_true(h.rope[1].theta == 7000);
+	mm_hp_fini(&h);
+	refused(GEMMA3 ",\"gemma3.attention.sliding_window_pattern\":[true]}", MM_EFORMAT, "sliding_window_pattern",
+		"list of 6");
+	refused(GEMMA3 ",\"gemma3.rope.scaling.type\":\"yarn\",\"gemma3.rope.scaling.yarn_ext_factor\":0.5}",
+		MM_EUNSUPPORTED, "yarn_ext_factor", "0.5");
+	assert_int_equal(read_text(GEMMA3 ",\"gemma3.rope.scaling.type\":\"yarn\",\"gemma3.rope.scaling.factor\":4.0,"
+					  "\"gemma3.rope.scaling.yarn_attn_factor\":1.25,"
+					  "\"gemma3.rope.scaling.yarn_beta_fast\":8.0}",
+				 &h, &err),
+		0);
+	assert_true(h.rope[0].attn_factor == 1.25 && h.rope[0].beta_fast == 8 && h.rope[0].beta_slow == 1);
+	mm_hp_fini(&h);
+}
+
 /* Every family with nothing but its name: the reference's defaults make a model. */
 static void test_bare(void **state)
 {
@@ -244,6 +294,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_odd_keys),
 		cmocka_unit_test(test_gemma3_ropes),
+		cmocka_unit_test(test_gguf_keys),
 		cmocka_unit_test(test_bare),
 		cmocka_unit_test(test_hostile),
 	};
