@@ -21,6 +21,16 @@ static const char *score_text(const json_t *v, char out[MM_CELL])
 	return out;
 }
 
+/* Prints the table, or when it is empty what `none` says; takes it. */
+static int finish(struct mm_cli *c, struct mm_table *t, const char *none, struct mm_err *err)
+{
+	int rc = t && mm_table_rows(t) ? mm_table_print(t, &c->term, c->out, err) : t ? 0 : -1;
+	if (t && !mm_table_rows(t))
+		fputs(none, c->out);
+	mm_table_free(t);
+	return rc;
+}
+
 static int list_benchmarks(struct mm_cli *c, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "BENCHMARK", false, 0, 12 }, { "MODELS", true, 0, 0 },
@@ -33,21 +43,14 @@ static int list_benchmarks(struct mm_cli *c, struct mm_err *err)
 	if (!b)
 		return 0;
 	struct mm_table *t = mm_table_new(cols, MM_COUNT(cols), err);
-	int rc = t ? 0 : -1;
-	json_array_foreach (json_object_get(b, "benchmarks"), i, o) {
-		if (!t)
-			break;
+	json_array_foreach (t ? json_object_get(b, "benchmarks") : NULL, i, o) {
 		mm_table_put(t, MM_BOLD, "%s", mm_str(o, "bench"));
 		mm_table_put(t, MM_PLAIN, "%lld", (long long)mm_int(o, "models", 0));
 		mm_table_put(t, MM_DIM, "%s", score_text(json_object_get(o, "min"), cell));
 		mm_table_put(t, MM_PLAIN, "%s", score_text(json_object_get(o, "mean"), cell));
 		mm_table_put(t, MM_DIM, "%s", score_text(json_object_get(o, "max"), cell));
 	}
-	if (t && mm_table_rows(t))
-		rc = mm_table_print(t, &c->term, c->out, err);
-	else if (t)
-		fputs("No benchmark scores are known yet: modelmap scores import FILE.csv\n", c->out);
-	mm_table_free(t);
+	int rc = finish(c, t, "No benchmark scores are known yet: modelmap scores import FILE.csv\n", err);
 	json_decref(b);
 	return rc;
 }
@@ -268,9 +271,7 @@ static int predictions(struct mm_cli *c, const json_t *list, const char *key, co
 			: outside	   ? "unlike all with a score"
 					   : "");
 	}
-	int rc = mm_table_rows(t) ? mm_table_print(t, &c->term, c->out, err) : 0;
-	mm_table_free(t);
-	return rc;
+	return finish(c, t, "", err);
 }
 
 static const char *corr(const json_t *way, const char *key, char out[MM_CELL])
