@@ -64,5 +64,5 @@ const struct mm_family mm_fam_codegen = {
 	MM_ROWS(hp, hp),
 	MM_ROWS(w, w),
 	.setup = setup,
-	.proof = "second formulation",
+	.proof = "golden",
 };

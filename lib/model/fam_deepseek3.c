@@ -1,4 +1,4 @@
-/* fam_deepseek3.c: DeepSeek-V3 and R1 (model_type deepseek_v3). Attention in mix_mla.c. No golden: second formulation.
+/* fam_deepseek3.c: DeepSeek-V3 and R1 (model_type deepseek_v3). Attention in mix_mla.c. Golden-checked.
  *
  * Router: sigmoid scores; a bias (e_score_correction_bias) takes part in the choice only; groups are ranked by the sum
  * of their two best, scores outside the chosen groups become 0 (not -infinity: a negative biased score inside loses
@@ -79,7 +79,7 @@ const struct mm_family mm_fam_deepseek3 = {
 	MM_ROWS(w, rows),
 	.w2 = mm_w_llama,
 	.n_w2 = MM_W_LLAMA_COUNT,
-	.proof = "second formulation",
+	.proof = "golden",
 	.setup = setup,
 	.own_load = mm_mla_load,
 	.own_free = mm_mla_free,

@@ -37,5 +37,5 @@ const struct mm_family mm_fam_ernie4_5 = {
 	.w2 = mm_w_llama,
 	.n_w2 = MM_W_LLAMA_COUNT,
 	.setup = setup,
-	.proof = "second formulation",
+	.proof = "golden",
 };

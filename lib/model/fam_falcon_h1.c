@@ -7,7 +7,7 @@
  * Keys are also multiplied by key_multiplier, the parts of the input projection by ssm_in_multiplier and
  * ssm_multipliers (z, x, B, C, dt), embeddings and logits by their multipliers. Where nothing nonlinear stands between,
  * factors go into weights when they are read; the GGUF converter did the same, so its files have none left. Arithmetic
- * of the mixer in mix_mamba2.c. No golden: second formulation. */
+ * of the mixer in mix_mamba2.c. Golden-checked. */
 #include "model/ssm_priv.h"
 
 #include <math.h>
@@ -174,7 +174,7 @@ const struct mm_family mm_fam_falcon_h1 = {
 	.gguf_archs = MM_LIST("falcon-h1"),
 	MM_ROWS(hp, hp),
 	MM_ROWS(w, rows),
-	.proof = "second formulation",
+	.proof = "golden",
 	.setup = setup,
 	.own_load = load,
 	.own_free = mm_mamba2_free,

@@ -1,5 +1,5 @@
 /* fam_falcon_mamba.c: Falcon-Mamba (model_type falcon_mamba): Mamba whose B, C and dt go through RMS norms without
- * weights, with an eps of their own (mixer_rms_eps). Arithmetic in mix_mamba.c; no golden: second formulation. Its GGUF
+ * weights, with an eps of their own (mixer_rms_eps). Arithmetic in mix_mamba.c; golden-checked. Its GGUF
  * calls itself mamba. */
 #include "model/ssm_priv.h"
 
@@ -43,7 +43,7 @@ const struct mm_family mm_fam_falcon_mamba = {
 	MM_ROWS(hp, hp),
 	MM_ROWS(w, rows),
 	.prefixes = prefixes,
-	.proof = "second formulation",
+	.proof = "golden",
 	.setup = mm_mamba_setup,
 	.own_load = mm_mamba_load,
 	.own_free = mm_mamba_free,

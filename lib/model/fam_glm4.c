@@ -47,5 +47,5 @@ const struct mm_family mm_fam_glm4 = {
 	.w2 = mm_w_llama,
 	.n_w2 = MM_W_LLAMA_COUNT,
 	.setup = setup,
-	.proof = "second formulation",
+	.proof = "golden",
 };

@@ -1,5 +1,5 @@
 /* fam_gpt_oss.c: gpt-oss (model_type gpt_oss): alternate windowed and full attention with one learned sink logit a
- * head, experts with clamped swish in every layer. No golden: second formulation.
+ * head, experts with clamped swish in every layer. Golden-checked.
  *
  *   router: the k largest logits, softmax over those;   expert: (min(max(u, -7), 7) + 1) * g sigmoid(1.702 g), g =
  * min(gate, 7)
@@ -122,7 +122,7 @@ const struct mm_family mm_fam_gpt_oss = {
 	MM_ROWS(w, rows),
 	.w2 = mm_w_llama,
 	.n_w2 = MM_W_LLAMA_COUNT,
-	.proof = "second formulation",
+	.proof = "golden",
 	.setup = setup,
 	.no_quant_check = true,
 };

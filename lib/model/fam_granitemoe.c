@@ -55,5 +55,5 @@ const struct mm_family mm_fam_granitemoe = {
 	.n_w2 = MM_W_LLAMA_COUNT,
 	.gguf_quirks = MM_GGUF_ROPE_ADJACENT,
 	.setup = setup,
-	.proof = "second formulation",
+	.proof = "golden",
 };

@@ -4,7 +4,7 @@
  *
  * The config may say the feed-forward width before or after the adjustment (2/3, times a factor, rounded up to a
  * multiple): block_auto_adjust_ff_dim. Older keys: block_ff_dim, theta, tie_embedding, full_attn_idxs. The final norm
- * is called embedding_norm. A GGUF tells conv layers by zeros in its list head_count_kv. No golden: second formulation.
+ * is called embedding_norm. A GGUF tells conv layers by zeros in its list head_count_kv. Golden-checked.
  */
 #include "model/ssm_priv.h"
 
@@ -190,7 +190,7 @@ const struct mm_family mm_fam_lfm2 = {
 	MM_ROWS(w, rows),
 	.w2 = mm_w_llama,
 	.n_w2 = MM_W_LLAMA_COUNT,
-	.proof = "second formulation",
+	.proof = "golden",
 	.setup = setup,
 	.own_load = own_load,
 	.own_free = own_free,

@@ -71,5 +71,5 @@ const struct mm_family mm_fam_openai_gpt = {
 	MM_ROWS(hp, hp),
 	MM_ROWS(w, w),
 	.setup = setup,
-	.proof = "second formulation",
+	.proof = "golden",
 };

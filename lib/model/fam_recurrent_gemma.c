@@ -8,7 +8,7 @@
  *
  * Embeddings are multiplied by sqrt(hidden_size) rounded to bf16. intermediate_size counts gate and up together. Logits
  * are always capped. attention_window_size: the reference's forward pass without a cache masks causally only, and so do
- * we; with sequences up to the window (2048) there is no difference. No GGUF. No golden: second formulation. */
+ * we; with sequences up to the window (2048) there is no difference. No GGUF. Golden-checked. */
 #include "model/ssm_priv.h"
 
 #include <math.h>
@@ -236,7 +236,7 @@ const struct mm_family mm_fam_recurrent_gemma = {
 	MM_ROWS(w, rows),
 	.w2 = mm_w_llama,
 	.n_w2 = MM_W_LLAMA_COUNT,
-	.proof = "second formulation",
+	.proof = "golden",
 	.setup = setup,
 	.own_load = own_load,
 	.own_free = own_free,

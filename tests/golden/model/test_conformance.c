@@ -1,5 +1,6 @@
 /* test_conformance.c: every checkpoint under tests/fixtures/conformance (and what ../shared/conformance/dev has beyond
- * them) against its golden log-probabilities, f32: 1e-4 a token (float32 implementations agree to about 1e-5). */
+ * them) and tests/fixtures/reference against its golden log-probabilities, f32: 1e-4 a token (float32 implementations
+ * agree to about 1e-5). */
 #include "model/model.h"
 
 #include <dirent.h>
@@ -128,6 +129,7 @@ int main(int argc, char **argv)
 		n = add_dir(tests, n, MM_COUNT(tests), own_dir, false);
 		snprintf(path, sizeof(path), "%s/conformance/dev", shared ? shared : "../shared");
 		n = add_dir(tests, n, MM_COUNT(tests), path, true);
+		n = add_dir(tests, n, MM_COUNT(tests), "tests/fixtures/reference", false);
 	}
 	if (n == 0)
 		return 1;
