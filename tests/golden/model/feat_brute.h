@@ -151,6 +151,9 @@ static inline void brute_run(struct brute *b, const char *x, size_t n)
 		b->n_y += b->spell_n[ids.id[i]];
 	}
 	mm_free(ids.id);
+	/* Where words bring their space in front: a space at the end of x that no token has spelled yet. */
+	if (n && x[n - 1] == ' ' && b->n_y && b->y[b->n_y - 1] != ' ')
+		b->y[b->n_y++] = ' ';
 	brute_walk(b, c, 0, 0);
 	for (size_t i = 0; i < 257; i++)
 		sum += b->p[i];

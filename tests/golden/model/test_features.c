@@ -6,6 +6,8 @@
 #define SAME   1e-6 /* what is asked for; f32 logits give about 1e-7 */
 #define N_TINY 12
 #define N_REAL 6
+#define N_MORE 8
+#define RANKS  256u /* of the first token of two bytes */
 
 static const char *const lines[] = { "abcab cabba", "bab abc d\u00e9ab", "cabcab abcabc", "a bb abab",
 	"d\u00e9d\u00e9 abc", "abcabcabcab" };
@@ -143,6 +145,95 @@ static void make_unigram(struct brute *b)
 	assert_string_equal(mm_tok_class(b->tok), "unigram");
 }
 
+/* A tokenizer of several files: [name, text] each. */
+static void open_files(struct brute *b, const char *const (*file)[2], size_t n)
+{
+	struct mm_err err;
+	char dir[] = "/tmp/mm-feat-XXXXXX", path[80], command[80];
+	assert_non_null(mkdtemp(dir));
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, file[i][0]);
+		FILE *f = fopen(path, "w");
+		assert_non_null(f);
+		assert_true(fputs(file[i][1], f) >= 0);
+		assert_int_equal(fclose(f), 0);
+	}
+	b->tok = mm_tok_open(dir, &err);
+	if (!b->tok)
+		fail_msg("%s", err.text);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* Longest match over bytes. Ids begin at 1; some of the bytes are missing, one id is left out. */
+static const struct piece world_pieces[] = { { "a", "'a'" }, { "b", "'b'" }, { "c", "'c'" }, { "d", "'d'" },
+	{ " ", "' '" }, { "\xc3", "b'\\xc3'" }, { "\xa9", "b'\\xa9'" }, { "ab", "'ab'" }, { "cab", "'cab'" },
+	{ " a", "' a'" }, { "abc", "'abc'" }, { " ab", "' ab'" }, { "b ", "'b '" }, { "\xc3\xa9", "'\u00e9'" },
+	{ "d\xc3\xa9", "'d\u00e9'" }, { "bb", "\"bb\"" }, { "abcab", "'abcab'" }, { " abc", "' abc'" } };
+
+static void make_rwkv(struct brute *b)
+{
+	struct mm_buf j = { 0 };
+	uint32_t id = 1;
+	for (size_t i = 0; i < MM_COUNT(world_pieces); i++, id += 1 + (id == 9)) {
+		size_t n = strlen(world_pieces[i].bytes);
+		mm_buf_printf(&j, "%u %s %zu\n", id, world_pieces[i].json, n);
+		spell(b, id, world_pieces[i].bytes, n);
+	}
+	mm_buf_u8(&j, 0);
+	b->end[b->n_end++] = 0;
+	open_files(b, (const char *const[][2]){ { "rwkv_vocab_v20230424.txt", (const char *)j.data } }, 1);
+	mm_buf_fini(&j);
+	assert_string_equal(mm_tok_class(b->tok), "rwkv");
+}
+
+/* Ranks: the bytes, then tokens of two that are there. */
+static const struct piece ranks[] = { { "ab", "YWI=" }, { " a", "IGE=" }, { "abc", "YWJj" }, { "bb", "YmI=" },
+	{ "ca", "Y2E=" }, { "\xc3\xa9", "w6k=" }, { "  ", "ICA=" } };
+
+static void make_tiktoken(struct brute *b)
+{
+	static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	struct mm_buf j = { 0 };
+	for (unsigned c = 0; c < 256; c++) {
+		char byte = (char)c;
+		mm_buf_printf(&j, "%c%c== %u\n", digit[c >> 2], digit[(c & 3) << 4], c);
+		spell(b, c, &byte, 1);
+	}
+	for (uint32_t i = 0; i < MM_COUNT(ranks); i++) {
+		mm_buf_printf(&j, "%s %u\n", ranks[i].json, RANKS + i);
+		spell(b, RANKS + i, ranks[i].bytes, strlen(ranks[i].bytes));
+	}
+	mm_buf_u8(&j, 0);
+	open_files(b,
+		(const char *const[][2]){ { "small.tiktoken", (const char *)j.data },
+			{ "tokenizer_config.json", "{\"pat_str\": \" ?\\\\p{L}+|\\\\s+\"}" } },
+		2);
+	mm_buf_fini(&j);
+	assert_string_equal(mm_tok_class(b->tok), "bpe-tiktoken");
+}
+
+/* A word has a space in front, the first one too; what continues a word has none. */
+static const struct piece wordpiece[] = { { " a", "a" }, { " b", "b" }, { " c", "c" }, { " d", "d" }, { "a", "##a" },
+	{ "b", "##b" }, { "c", "##c" }, { "d", "##d" }, { "\xc3\xa9", "##\u00e9" }, { " abc", "abc" }, { "ab", "##ab" },
+	{ " ab", "ab" }, { "cab", "##cab" }, { " abcab", "abcab" }, { "bc", "##bc" }, { " cab", "cab" },
+	{ "\xc3\xa9"
+	  "ab",
+		"##\u00e9"
+		"ab" } };
+
+static void make_wordpiece(struct brute *b)
+{
+	struct mm_buf j = { 0 };
+	mm_buf_str(&j, "{\"added_tokens\":[],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+		       "\"post_processor\":null,\"decoder\":null,\"model\":{\"type\":\"WordPiece\",\"unk_token\":"
+		       "\"[UNK]\",\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{");
+	vocab_put(&j, b, wordpiece, MM_COUNT(wordpiece), 0);
+	mm_buf_printf(&j, ",\"[UNK]\":%zu}}}", MM_COUNT(wordpiece));
+	open_json(b, &j);
+	assert_string_equal(mm_tok_class(b->tok), "wordpiece");
+}
+
 /* ---- comparing ---- */
 
 /* The text's own tokens have a boundary at the probe. */
@@ -237,6 +328,30 @@ static void test_unigram(void **state)
 	compare(&world, "unigram", N_TINY);
 }
 
+static void test_wordpiece(void **state)
+{
+	(void)state;
+	world_model(&world, MODEL);
+	make_wordpiece(&world);
+	compare(&world, "WordPiece", N_MORE);
+}
+
+static void test_tiktoken(void **state)
+{
+	(void)state;
+	world_model(&world, MODEL);
+	make_tiktoken(&world);
+	compare(&world, "tiktoken", N_MORE);
+}
+
+static void test_rwkv_world(void **state)
+{
+	(void)state;
+	world_model(&world, MODEL);
+	make_rwkv(&world);
+	compare(&world, "RWKV world", N_MORE);
+}
+
 /* Real checkpoints with their own tokenizers: a transformer, a Mamba, an RWKV. */
 static void test_checkpoints(void **state)
 {
@@ -275,6 +390,9 @@ int main(void)
 		cmocka_unit_test(test_bytelevel),
 		cmocka_unit_test(test_spm),
 		cmocka_unit_test(test_unigram),
+		cmocka_unit_test(test_wordpiece),
+		cmocka_unit_test(test_tiktoken),
+		cmocka_unit_test(test_rwkv_world),
 		cmocka_unit_test(test_checkpoints),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
