@@ -243,6 +243,15 @@ static bool fill_glue(struct tok_bpe *b, const struct tok_vocab *v, uint8_t *odd
 	return true;
 }
 
+/* A character can become nothing, so that what stands on both sides of it meets. */
+static bool vanishes(const struct tok_bpe *b)
+{
+	bool all = b->byte_fallback;
+	for (unsigned i = 0; all && i < 256; i++)
+		all = b->byte_id[i] != TOK_NONE;
+	return !all && !b->has_unk;
+}
+
 int tok_bpe_seal(struct tok_bpe *b, const struct tok_vocab *v, bool bytes, struct mm_err *err)
 {
 	struct mm_buf t = { 0 };
@@ -259,7 +268,7 @@ int tok_bpe_seal(struct tok_bpe *b, const struct tok_vocab *v, bool bytes, struc
 		return -1;
 	}
 	mm_buf_fini(&t);
-	if (bytes || b->raw || b->prefix.n || b->suffix.n || b->ignore_merges || !tok_vocab_unique(v) ||
+	if (bytes || b->raw || b->prefix.n || b->suffix.n || b->ignore_merges || vanishes(b) || !tok_vocab_unique(v) ||
 		v->max_id >= 1u << 24 || tok_vocab_get(v, (const uint8_t *)TOK_META, 3) == TOK_NONE)
 		return 0;
 	b->glue = mm_calloc(0x110000 / 8, 1, err);

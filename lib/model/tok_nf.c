@@ -209,22 +209,3 @@ int tok_nf_apply(struct tok_ctx *c, struct tok_str s, enum tok_nf form, struct m
 {
 	return form == TOK_NFC ? nfc(c, s, out) : by_runs(c, s, form, out);
 }
-
-size_t tok_nf_len(uint32_t cp, enum tok_nf form)
-{
-	bool compat = form == TOK_NFKC || form == TOK_NFKD, compose = form == TOK_NFC || form == TOK_NFKC;
-	int opts = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0),
-	    bound = UTF8PROC_BOUNDCLASS_START;
-	utf8proc_int32_t d[32];
-	utf8proc_ssize_t n = 1;
-	size_t len = 0;
-	uint8_t u[4];
-	d[0] = (utf8proc_int32_t)cp;
-	if (form == TOK_NFC || !tok_uni_nf_is_new(cp))
-		n = utf8proc_decompose_char((utf8proc_int32_t)cp, d, 32, opts, &bound);
-	if (n > 0 && n <= 32 && compose)
-		n = utf8proc_normalize_utf32(d, n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-	for (utf8proc_ssize_t i = 0; i < n && i < 32; i++)
-		len += (size_t)utf8proc_encode_char(d[i], u);
-	return len;
-}

@@ -110,12 +110,12 @@ static size_t first_len(struct tok_str s)
 /* One character at a time. Runs of ASCII, nearly everything, go by the table. */
 static void each_char(const struct tok_norm *st, struct tok_str s, struct mm_buf *out, size_t *zero)
 {
-	bool first = true;
-	for (size_t i = 0; i < s.n; first = false) {
+	size_t head = *zero;
+	for (size_t i = 0; i < s.n;) {
 		uint8_t run[256];
 		size_t n = 0;
 		uint32_t cp;
-		while (!first && i < s.n && n < sizeof(run) && s.s[i] < 0x80 && st->ascii[s.s[i]] != 0xff)
+		while (i >= head && i < s.n && n < sizeof(run) && s.s[i] < 0x80 && st->ascii[s.s[i]] != 0xff)
 			run[n++] = st->ascii[s.s[i++]];
 		if (n) {
 			mm_buf_put(out, run, n);
@@ -123,8 +123,8 @@ static void each_char(const struct tok_norm *st, struct tok_str s, struct mm_buf
 		}
 		i += tok_utf8(s.s + i, s.s + s.n, &cp);
 		rewrite(st, cp, out);
-		if (first && *zero)
-			*zero = out->len; /* nothing: the character that stood at 0 is gone */
+		if (i <= head)
+			*zero = out->len; /* 0: the characters that stood at 0 are gone */
 	}
 }
 
@@ -209,7 +209,7 @@ static void strip(const struct tok_norm *st, struct tok_str *s, size_t *zero)
 			break;
 		to = p;
 	}
-	*zero = from ? 0 : MM_MIN(*zero, to);
+	*zero = *zero > from ? MM_MIN(*zero, to) - MM_MIN(from, to) : 0;
 	*s = (struct tok_str){ s->s + from, to - from };
 }
 
@@ -242,13 +242,19 @@ static bool idle(const struct tok_norm *st, struct tok_str s)
 
 static int apply_nf(const struct tok_norm *st, struct tok_ctx *c, struct tok_str s, struct mm_buf *out, size_t *zero)
 {
-	uint32_t cp;
+	size_t n, k = 0;
 	if (tok_nf_apply(c, s, st->nf, out))
 		return -1;
+	n = out->len;
 	if (*zero && !out->failed) {
-		size_t alone = (tok_utf8(s.s, s.s + s.n, &cp), tok_nf_len(cp, st->nf));
-		*zero = first_len((struct tok_str){ out->data, out->len });
-		*zero = MM_MIN(MM_MAX(*zero, alone), out->len);
+		/* As many characters as the head becomes alone; the last of them may have taken in what follows. */
+		if (tok_nf_apply(c, (struct tok_str){ s.s, *zero }, st->nf, out))
+			return -1;
+		for (size_t i = n; !out->failed && i < out->len; i++)
+			k += (out->data[i] & 0xc0) != 0x80;
+		out->len = out->failed ? out->len : n;
+		for (*zero = 0; *zero < n && k; k--)
+			*zero += first_len((struct tok_str){ out->data + *zero, n - *zero });
 	}
 	return 0;
 }

@@ -128,8 +128,6 @@ bool tok_nf_is_plain(
 	struct tok_str s, enum tok_nf form); /* nothing in it that the form changes, as far as is quickly seen */
 int tok_nf_apply(struct tok_ctx *c, struct tok_str s, enum tok_nf form, struct mm_buf *out) MM_MUST_CHECK; /* appends */
 
-size_t tok_nf_len(uint32_t cp, enum tok_nf form); /* bytes that one character alone becomes */
-
 enum tok_norm_kind {
 	TOK_NORM_NF,
 	TOK_NORM_LOWER,
