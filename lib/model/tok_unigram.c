@@ -70,8 +70,9 @@ struct tok_unigram *tok_unigram_new(const struct tok_vocab *v, const double *sco
 	u->score = mm_calloc(n, sizeof(*score), err);
 	if (!u->trie || !u->score || (type && !(u->type = mm_calloc(n, 1, err))))
 		goto fail;
-	memcpy(u->score, score, n * sizeof(*score));
-	if (type)
+	if (n) /* an empty vocabulary has no scores */
+		memcpy(u->score, score, n * sizeof(*score));
+	if (n && type)
 		memcpy(u->type, type, n);
 	for (size_t i = 0; i < v->n; i++) {
 		const struct tok_ent *e = &v->ent[i];
