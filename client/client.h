@@ -56,6 +56,7 @@ void mm_table_free(struct mm_table *t);
 const char *mm_fmt_bits(const json_t *v, char out[MM_CELL]);  /* bits per byte, five digits that count */
 const char *mm_fmt_num(const json_t *v, char out[MM_CELL]);   /* four digits that count */
 const char *mm_fmt_count(const json_t *v, char out[MM_CELL]); /* 1.1M: parameters, 1000-based */
+bool mm_count_parse(const char *s, int64_t *out); /* and back: 3B, 350M, 1000000; false: no number above 0 */
 const char *mm_fmt_bytes(const json_t *v, char out[MM_CELL]);
 const char *mm_fmt_age(const json_t *v, int64_t now, char out[MM_CELL]); /* of a unix time: "5m20s" ago */
 const char *mm_fmt_eta(const json_t *v, char out[MM_CELL]);

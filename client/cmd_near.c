@@ -20,24 +20,9 @@ static const char *with_error(const struct mm_cli *c, const json_t *o, char *out
 	return out;
 }
 
-/* "3B", "350M", "1000000" */
-static int count_of(const char *s, double *out, struct mm_err *err)
-{
-	static const char unit[] = "kKmMbBtT";
-	char *end;
-	double v = strtod(s, &end);
-	const char *u = *end ? strchr(unit, *end) : NULL;
-	if (end == s || !isfinite(v) || v <= 0 || (*end && (!u || end[1])))
-		return mm_fail(err, MM_EINVAL, "--max-params: %s is no number of parameters (3B, 350M)", s);
-	for (long i = u ? (u - unit) / 2 + 1 : 0; i > 0; i--)
-		v *= 1000;
-	*out = v;
-	return 0;
-}
-
 static int filters(const struct mm_cli *c, json_t *args, struct mm_err *err)
 {
-	double n = 0;
+	int64_t n = 0;
 	if (c->o.family)
 		json_object_set_new(args, "family", json_string(c->o.family));
 	if (c->o.dtype)
@@ -54,9 +39,10 @@ static int filters(const struct mm_cli *c, json_t *args, struct mm_err *err)
 		json_object_set_new(args, "max_bytes", json_real((double)bytes));
 	if (!c->o.max_params)
 		return 0;
-	if (count_of(c->o.max_params, &n, err))
-		return -1;
-	json_object_set_new(args, "max_params", json_real(n));
+	if (!mm_count_parse(c->o.max_params, &n))
+		return mm_fail(
+			err, MM_EINVAL, "--max-params: %s is no number of parameters (3B, 350M)", c->o.max_params);
+	json_object_set_new(args, "max_params", json_real((double)n));
 	return 0;
 }
 
@@ -64,8 +50,8 @@ static int print_near(struct mm_cli *c, const json_t *b, struct mm_err *err)
 {
 	static const struct mm_col cols[] = { { "", true, 5, 0 }, { "MODEL", false, 0, 16 },
 		{ "KL BITS/BYTE", true, 0, 0 }, { "", false, 3, 0 }, { "KL NATS/TEXT", true, 1, 0 },
-		{ "FAMILY", false, 2, 0 }, { "PARAMS", true, 4, 0 }, { "SIZE B", true, 6, 0 },
-		{ "TYPE", false, 7, 0 } };
+		{ "FAMILY", false, 2, 0 }, { "PARAMS", true, 4, 0 }, { "BYTES", true, 6, 0 },
+		{ "DTYPE", false, 7, 0 } };
 	char bar[4 * BAR + 1], cell[MM_CELL], kl[2 * MM_CELL], clean[4096];
 	json_t *o;
 	size_t i;

@@ -5,8 +5,8 @@
  *
  * The result is {name: {argument: value}}, as the daemon's `import` takes them. */
 #include "client/client.h"
+#include "base/csv.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -51,22 +51,6 @@ static bool digits(const char *s)
 	return *s && strlen(s) < 19 && strspn(s, "0123456789") == strlen(s);
 }
 
-static bool count_of(const char *s, int64_t *out)
-{
-	static const char unit[] = "kKmMbBtT";
-	char *end;
-	if (!(*s >= '0' && *s <= '9') || strspn(s, "0123456789.eE+kKmMbBtT") != strlen(s))
-		return false;
-	double v = strtod(s, &end);
-	const char *u = *end ? strchr(unit, *end) : NULL;
-	if (*end && (!u || end[1]))
-		return false;
-	for (long i = u ? (u - unit) / 2 + 1 : 0; i > 0; i--)
-		v *= 1000;
-	*out = v >= 0.5 && v <= 9e15 ? (int64_t)llround(v) : 0;
-	return *out > 0;
-}
-
 /* Days are of UTC: the same table says the same everywhere. */
 static bool date_of(const char *s, int64_t *out)
 {
@@ -93,7 +77,7 @@ static json_t *value_of(const struct field *f, const char *cell)
 	uint64_t size = 0;
 	switch (f->kind) {
 	case COUNT:
-		return count_of(cell, &v) ? json_integer(v) : NULL;
+		return mm_count_parse(cell, &v) ? json_integer(v) : NULL;
 	case SIZE:
 		if (!(*cell >= '0' && *cell <= '9') || mm_parse_size(cell, &size, &ignored) || !size ||
 			size > UINT64_C(9000000000000000))
@@ -146,95 +130,72 @@ static const struct field *field_of(const char *name)
 
 /* ---- a table ---- */
 
-struct table {
-	char *p;
-	char sep;
-	char *cell[COLUMNS_MAX];
-	size_t n;  /* cells of the row at hand */
-	size_t at; /* line at p */
-};
-
-/* Cuts the next row into cells in place. Cells never get longer. */
-static int next_row(struct table *t, struct reader *r, struct mm_err *err)
+/* Which field a column is; also the text of all that there are. */
+static int column_add(
+	const struct field **column, size_t n, const char *name, const struct reader *r, struct mm_err *err)
 {
-	r->line = t->at;
-	for (t->n = 0; t->n < COLUMNS_MAX;) {
-		char *w = t->p, c;
-		t->cell[t->n++] = w;
-		if (*t->p == '"') {
-			for (t->p++; *t->p && (*t->p != '"' || t->p[1] == '"'); *w++ = *t->p++) {
-				t->p += *t->p == '"';
-				t->at += *t->p == '\n';
-			}
-			if (!*t->p++)
-				return mm_fail(
-					err, MM_EFORMAT, "%s: line %zu: a quote is not closed", r->path, r->line);
-			if (*t->p && *t->p != t->sep && *t->p != '\n' && *t->p != '\r')
-				return mm_fail(err, MM_EFORMAT, "%s: line %zu, column %zu: text after a closing quote",
-					r->path, r->line, t->n);
-		} else {
-			while (*t->p && *t->p != t->sep && *t->p != '\n' && *t->p != '\r')
-				*w++ = *t->p++;
-			while (w > t->cell[t->n - 1] && w[-1] == ' ')
-				w--;
-		}
-		c = *t->p;
-		*w = 0;
-		t->cell[t->n - 1] += strspn(t->cell[t->n - 1], " ");
-		if (c == t->sep) {
-			t->p++;
-			continue;
-		}
-		t->p += c == '\r' && t->p[1] == '\n' ? 2 : c != 0;
-		t->at++;
-		return 0;
+	if (n == COLUMNS_MAX)
+		return mm_fail(err, MM_EFORMAT, "%s: line %zu has more than %d columns", r->path, r->line, COLUMNS_MAX);
+	if (!(column[n] = field_of(name))) {
+		char known[256] = "";
+		for (size_t i = 0; i < MM_COUNT(fields); i++)
+			snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+				fields[i].name);
+		return mm_fail(err, MM_EFORMAT, "%s: line %zu, column %zu: there is no field \"%.80s\", but %s",
+			r->path, r->line, n + 1, name, known);
 	}
-	return mm_fail(err, MM_EFORMAT, "%s: line %zu has more than %d columns", r->path, r->line, COLUMNS_MAX);
+	for (size_t i = 0; i < n; i++)
+		if (column[i] == column[n])
+			return mm_fail(err, MM_EFORMAT, "%s: line %zu, column %zu: %s is there twice", r->path, r->line,
+				n + 1, name);
+	return 0;
 }
 
-static int header(struct table *t, struct reader *r, const struct field **column, size_t *name_at, struct mm_err *err)
+/* The cells of a row, cell[at most COLUMNS_MAX]; returns how many there are, 0: an error. */
+static size_t next_row(struct mm_csv_cut *cut, char **cell, struct reader *r, struct mm_err *err)
 {
-	size_t eol = strcspn(t->p, "\r\n");
-	t->sep = memchr(t->p, '\t', eol) ? '\t' : memchr(t->p, ';', eol) && !memchr(t->p, ',', eol) ? ';' : ',';
-	*name_at = COLUMNS_MAX;
-	if (next_row(t, r, err))
-		return -1;
-	for (size_t i = 0; i < t->n; i++) {
-		if (!(column[i] = field_of(t->cell[i])))
-			return mm_fail(err, MM_EFORMAT,
-				"%s: line 1, column %zu: there is no field \"%.80s\", but name, family, params, bytes, "
-				"dtype, date, run, step",
-				r->path, i + 1, t->cell[i]);
-		for (size_t j = 0; j < i; j++)
-			if (column[j] == column[i])
-				return mm_fail(err, MM_EFORMAT, "%s: line 1, column %zu: %s is there twice", r->path,
-					i + 1, t->cell[i]);
-		*name_at = column[i]->kind == NAME ? i : *name_at;
-	}
-	return *name_at < COLUMNS_MAX ? 0 : mm_fail(err, MM_EFORMAT, "%s: line 1 has no column name", r->path);
+	size_t n = 0;
+	r->line = cut->at;
+	do {
+		char *s = mm_csv_field(cut, err);
+		if (!s)
+			return (void)mm_wrap(err, "%s", r->path), 0;
+		if (n < COLUMNS_MAX)
+			cell[n] = s;
+		n++;
+	} while (!cut->row_over);
+	return n;
 }
 
-static int table(struct reader *r, char *text, struct mm_err *err)
+static int table(struct reader *r, char *text, size_t len, struct mm_err *err)
 {
-	struct table t = { .p = text, .at = 1 };
+	struct mm_csv_cut cut;
 	const struct field *column[COLUMNS_MAX];
-	size_t name_at, n;
-	if (header(&t, r, column, &name_at, err))
+	char *cell[COLUMNS_MAX];
+	size_t name_at = COLUMNS_MAX, n_column, n;
+	mm_csv_begin(&cut, text, len);
+	if (!(n_column = next_row(&cut, cell, r, err)))
 		return -1;
-	n = t.n;
-	while (*t.p) {
-		if (next_row(&t, r, err))
+	for (size_t i = 0; i < n_column; i++) {
+		if (column_add(column, i, i < COLUMNS_MAX ? cell[i] : "", r, err))
 			return -1;
-		if (t.n == 1 && !*t.cell[0])
-			continue; /* an empty line */
-		if (t.n != n)
+		name_at = column[i]->kind == NAME ? i : name_at;
+	}
+	if (name_at == COLUMNS_MAX)
+		return mm_fail(err, MM_EFORMAT, "%s: line %zu has no column name", r->path, r->line);
+	while (cut.p < cut.end) {
+		if (mm_csv_blank(&cut))
+			continue;
+		if (!(n = next_row(&cut, cell, r, err)))
+			return -1;
+		if (n != n_column)
 			return mm_fail(err, MM_EFORMAT, "%s: line %zu has %zu columns, the first line has %zu", r->path,
-				r->line, t.n, n);
-		json_t *o = model_of(r, t.cell[name_at], err);
+				r->line, n, n_column);
+		json_t *o = model_of(r, cell[name_at], err);
 		if (!o)
 			return -1;
 		for (r->column = 1; r->column <= n; r->column++)
-			if (take(r, o, column[r->column - 1], t.cell[r->column - 1], err))
+			if (take(r, o, column[r->column - 1], cell[r->column - 1], err))
 				return -1;
 	}
 	return 0;
@@ -306,7 +267,8 @@ json_t *mm_import_meta(const char *path, const char *const *name, size_t n, stru
 		rc = mm_fail(err, MM_EFORMAT, "%s is no UTF-8 text", path);
 	char *from = text && !strncmp(text, "\xEF\xBB\xBF", 3) ? text + 3 : text;
 	if (!rc)
-		rc = from[strspn(from, " \t\r\n")] == '{' ? lines(&r, from, err) : table(&r, from, err);
+		rc = from[strspn(from, " \t\r\n")] == '{' ? lines(&r, from, err)
+							  : table(&r, from, len - (size_t)(from - text), err);
 	mm_free(text);
 	json_decref(known);
 	if (rc) {

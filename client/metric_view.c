@@ -105,9 +105,6 @@ int mm_metric_print_near(struct mm_cli *c, const json_t *b, struct mm_err *err)
 	int rc = mm_table_rows(t) ? mm_table_print(t, &c->term, c->out, err) : 0;
 	if (!mm_table_rows(t))
 		fputs("  none of the other models is as you ask\n", c->out);
-	if (json_is_false(json_object_get(b, "complete")))
-		fprintf(c->out, "Found among the %lld most promising models; a nearer one may have been missed.\n",
-			(long long)mm_int(b, "read", 0));
 	mm_metric_note(c, b);
 	mm_table_free(t);
 	return rc;

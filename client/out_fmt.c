@@ -159,3 +159,19 @@ int mm_json_print(const json_t *j, const struct mm_term *t, FILE *out, struct mm
 	free(s);
 	return ferror(out) ? mm_fail(err, MM_EIO, "cannot write the output") : 0;
 }
+
+bool mm_count_parse(const char *s, int64_t *out)
+{
+	static const char unit[] = "kKmMbBtT";
+	char *end;
+	if (!(*s >= '0' && *s <= '9') || strspn(s, "0123456789.eE+kKmMbBtT") != strlen(s))
+		return false;
+	double v = strtod(s, &end);
+	const char *u = *end ? strchr(unit, *end) : NULL;
+	if (*end && (!u || end[1]))
+		return false;
+	for (long i = u ? (u - unit) / 2 + 1 : 0; i > 0; i--)
+		v *= 1000;
+	*out = v >= 0.5 && v <= 9e15 ? (int64_t)llround(v) : 0;
+	return *out > 0;
+}

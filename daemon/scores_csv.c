@@ -1,6 +1,6 @@
-/* scores_csv.c - reads a table of benchmark scores; see scores_csv.h. Fields are cut out of a copy of the text in
- * place: a field never gets longer when its quotes go. */
+/* scores_csv.c - reads a table of benchmark scores; see scores_csv.h. Fields are cut out of a copy of the text. */
 #include "daemon/scores_csv.h"
+#include "base/csv.h"
 #include "store/store.h"
 
 #include <math.h>
@@ -8,115 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
-struct reader {
-	char *p, *end;
-	size_t line; /* where the field stands that was read last */
-	size_t at;   /* where p stands */
-	char sep;
-	bool row_over; /* the field was the last of its row */
-};
-
-static void newline(struct reader *r)
-{
-	r->p += r->p + 1 < r->end && r->p[0] == '\r' && r->p[1] == '\n' ? 2 : 1;
-	r->at++;
-}
-
-/* "..." with doubled quotes inside; p stands behind the first one. */
-static char *quoted(struct reader *r, struct mm_err *err)
-{
-	char *out = r->p, *w = out;
-	for (;; r->p++) {
-		if (r->p == r->end) {
-			mm_fail(err, MM_EFORMAT, "line %zu: a quote is not closed", r->line);
-			return NULL;
-		}
-		if (*r->p == '"' && (r->p + 1 == r->end || r->p[1] != '"'))
-			break;
-		r->p += *r->p == '"';
-		r->at += *r->p == '\n';
-		*w++ = *r->p;
-	}
-	r->p++;
-	if (r->p < r->end && *r->p != r->sep && *r->p != '\n' && *r->p != '\r') {
-		mm_fail(err, MM_EFORMAT, "line %zu: text after a closing quote", r->line);
-		return NULL;
-	}
-	*w = 0; /* over the closing quote or before it */
-	return out;
-}
-
-static char *trim(char *s, char *end)
-{
-	while (s < end && (*s == ' ' || *s == '\t'))
-		s++;
-	while (end > s && (end[-1] == ' ' || end[-1] == '\t'))
-		end--;
-	*end = 0; /* the text ends with a NUL of its own */
-	return s;
-}
-
-static char *field(struct reader *r, struct mm_err *err)
-{
-	char *s;
-	r->line = r->at;
-	if (r->p < r->end && *r->p == '"') {
-		r->p++;
-		if (!(s = quoted(r, err)))
-			return NULL;
-		r->row_over = r->p == r->end || *r->p != r->sep;
-	} else {
-		char *from = r->p;
-		while (r->p < r->end && *r->p != r->sep && *r->p != '\n' && *r->p != '\r')
-			r->p++;
-		r->row_over = r->p == r->end || *r->p != r->sep;
-		char *stop = r->p;
-		if (r->p < r->end) {
-			bool over = r->row_over;
-			if (over)
-				newline(r);
-			else
-				r->p++;
-		}
-		return trim(from, stop);
-	}
-	if (r->p < r->end) {
-		if (r->row_over)
-			newline(r);
-		else
-			r->p++;
-	}
-	return s;
-}
-
-static bool blank_line(struct reader *r)
-{
-	char *p = r->p;
-	while (p < r->end && (*p == ' ' || *p == '\t') && *p != r->sep)
-		p++;
-	if (p < r->end && *p != '\n' && *p != '\r')
-		return false;
-	r->p = p;
-	if (r->p < r->end)
-		newline(r);
-	return true;
-}
-
 /* ---- first row ---- */
 
-static char separator(const char *p, const char *end)
-{
-	static const char seps[] = { ',', '\t', ';' };
-	const char *eol = p;
-	while (eol < end && *eol != '\n' && *eol != '\r')
-		eol++;
-	for (size_t i = 0; i < sizeof seps; i++)
-		if (memchr(p, seps[i], (size_t)(eol - p)))
-			return seps[i];
-	return ',';
-}
-
-static int add_bench(struct mm_csv *c, const struct reader *r, const char *name, struct mm_err *err)
+static int add_bench(struct mm_csv *c, const struct mm_csv_cut *r, const char *name, struct mm_err *err)
 {
 	size_t column = c->n_bench + 2;
 	if (!*name)
@@ -136,17 +30,14 @@ static int add_bench(struct mm_csv *c, const struct reader *r, const char *name,
 	return 0;
 }
 
-static int head(struct mm_csv *c, struct reader *r, struct mm_err *err)
+static int head(struct mm_csv *c, struct mm_csv_cut *r, struct mm_err *err)
 {
-	r->sep = separator(r->p, r->end);
-	while (r->p < r->end && blank_line(r))
-		r->sep = separator(r->p, r->end);
 	if (r->p == r->end)
 		return mm_fail(err, MM_EFORMAT,
 			"the table is empty: its first line names the benchmarks (model,arc,mmlu,...), each further "
 			"line "
 			"has a model and its scores");
-	if (!field(r, err))
+	if (!mm_csv_field(r, err))
 		return -1;
 	if (r->row_over)
 		return mm_fail(err, MM_EFORMAT,
@@ -155,7 +46,7 @@ static int head(struct mm_csv *c, struct reader *r, struct mm_err *err)
 			"between",
 			r->line);
 	while (!r->row_over) {
-		char *name = field(r, err);
+		char *name = mm_csv_field(r, err);
 		if (!name || add_bench(c, r, name, err))
 			return -1;
 	}
@@ -183,12 +74,12 @@ static bool number_of(const char *s, double *out)
 	return end != s && isfinite(*out) && (*end == 0 || strcmp(end, "%") == 0);
 }
 
-static int cells(struct mm_csv *c, struct reader *r, struct mm_csv_row *row, struct mm_err *err)
+static int cells(struct mm_csv *c, struct mm_csv_cut *r, struct mm_csv_row *row, struct mm_err *err)
 {
 	char shown[120];
 	size_t b = 0;
 	for (; !r->row_over; b++) {
-		char *s = field(r, err);
+		char *s = mm_csv_field(r, err);
 		if (!s)
 			return -1;
 		if (b >= c->n_bench) {
@@ -217,9 +108,9 @@ static int cells(struct mm_csv *c, struct reader *r, struct mm_csv_row *row, str
 	return 0;
 }
 
-static int row_add(struct mm_csv *c, struct reader *r, struct mm_err *err)
+static int row_add(struct mm_csv *c, struct mm_csv_cut *r, struct mm_err *err)
 {
-	char *name = field(r, err);
+	char *name = mm_csv_field(r, err);
 	if (!name)
 		return -1;
 	size_t len = strlen(name);
@@ -269,11 +160,11 @@ int mm_csv_parse(struct mm_csv *c, const char *text, size_t len, struct mm_err *
 		return mm_fail(err, MM_EFORMAT, "the table is no UTF-8 text: save it as CSV (UTF-8)");
 	if (!(c->text = mm_strndup(text, len, err)))
 		return -1;
-	size_t skip = len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
-	struct reader r = { .p = c->text + skip, .end = c->text + len, .at = 1 };
+	struct mm_csv_cut r;
+	mm_csv_begin(&r, c->text, len);
 	int rc = head(c, &r, err);
 	while (rc == 0 && r.p < r.end)
-		if (!blank_line(&r))
+		if (!mm_csv_blank(&r))
 			rc = row_add(c, &r, err);
 	if (rc == 0 && c->n == 0)
 		rc = mm_fail(err, MM_EFORMAT, "the table has a first line and no models");
