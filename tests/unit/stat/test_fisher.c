@@ -1,28 +1,9 @@
-/* Distances between next-byte distributions: closed forms, slow formulations, axioms, estimates, intervals. */
-#include "stat/stat_fisher.h"
-#include "util.h"
+/* Distances between next-byte distributions: closed forms, slow formulations, axioms, intervals. */
+#include "fisher_kit.h"
 
 #define M 40 /* probes of the random models */
 
-/* ---- rows ---- */
-
-static uint16_t to_half(double x)
-{
-	uint16_t best = 0; /* slow and obvious: bisection over the positive numbers of f16 */
-	for (uint16_t bit = 0x4000; bit; bit = (uint16_t)(bit >> 1))
-		if ((best | bit) < 0x7c00 && (double)mm_f16_to_f32(best | bit) <= x)
-			best |= bit;
-	double lo = (double)mm_f16_to_f32(best), hi = (double)mm_f16_to_f32((uint16_t)(best + 1));
-	return x - lo > hi - x ? (uint16_t)(best + 1) : best;
-}
-
-/* One probe, unpacked, of probabilities p[] on bytes at[]. */
-static void row_of(float *out, size_t n, const unsigned *at, const double *p)
-{
-	memset(out, 0, MM_BYTE_STRIDE * sizeof(*out));
-	for (size_t i = 0; i < n; i++)
-		out[at[i]] = (float)sqrt(p[i]);
-}
+/* ---- closed forms ---- */
 
 static double term(enum mm_metric which, const float *a, const float *b)
 {
@@ -30,50 +11,6 @@ static double term(enum mm_metric which, const float *a, const float *b)
 	mm_byte_terms(which, a, b, 1, &v);
 	return v;
 }
-
-/* Random models like those of one data set: logits of a probe, of a family and of the model. */
-struct world {
-	uint16_t **f16;
-	float **row;
-	size_t k, m;
-};
-
-static void world_new(struct world *w, size_t k, size_t m, size_t families, double spread, uint64_t seed)
-{
-	struct mm_err err;
-	double p[MM_BYTES];
-	*w = (struct world){ malloc(k * sizeof(*w->f16)), malloc(k * sizeof(*w->row)), k, m };
-	for (size_t j = 0; j < k; j++) {
-		struct mm_rng base, family, own;
-		mm_rng_init(&base, seed);
-		mm_rng_init(&family, seed + 1 + j % families);
-		mm_rng_init(&own, seed + 1000 + j);
-		w->f16[j] = malloc(m * MM_BYTES * sizeof(uint16_t));
-		w->row[j] = malloc(m * MM_BYTE_STRIDE * sizeof(float));
-		for (size_t i = 0; i < m; i++) {
-			double sum = 0;
-			for (size_t b = 0; b < MM_BYTES; b++) {
-				double logit = 3 * mm_rng_normal(&base) + 1 * mm_rng_normal(&family);
-				sum += p[b] = exp(logit + spread * mm_rng_normal(&own));
-			}
-			for (size_t b = 0; b < MM_BYTES; b++)
-				w->f16[j][i * MM_BYTES + b] = to_half(sqrt(p[b] / sum));
-		}
-		MUST(mm_bytes_unpack(w->f16[j], m, w->row[j], &err));
-	}
-}
-
-static void world_free(struct world *w)
-{
-	for (size_t j = 0; j < w->k; j++) {
-		free(w->f16[j]);
-		free(w->row[j]);
-	}
-	free(w->f16);
-	free(w->row);
-}
-
-/* ---- closed forms ---- */
 
 static void test_closed_forms(void **state)
 {
@@ -289,108 +226,6 @@ static void test_matrix(void **state)
 	world_free(&w);
 }
 
-/* ---- sketches ---- */
-
-/* Bounds hold over half of the probes too; returns the mean of bound over distance. */
-static double bounds_by(const struct world *w, const struct mm_sketch_plan *p, enum mm_metric which, bool rough)
-{
-	double least[64], v[64], ratio = 0;
-	float weight[64];
-	uint32_t sel[64];
-	int16_t *sk[64];
-	assert_true(w->k <= 64 && w->m <= 64);
-	for (size_t j = 0; j < w->k; j++) {
-		sk[j] = malloc(MM_SKETCH * p->stride * sizeof(int16_t));
-		mm_sketch_make(p, w->row[j], sk[j]);
-	}
-	for (size_t part = 1; part <= 2; part++) {
-		size_t n = 0;
-		for (size_t m = 0; m < w->m; m++)
-			if ((weight[m] = m % part == 0) > 0)
-				sel[n++] = (uint32_t)m;
-		mm_sketch_scan(which, rough, p, (const int16_t *const *)sk, w->k, sk[0], weight, n, least);
-		assert_true(least[0] == 0);
-		for (size_t j = 1; j < w->k; j++) {
-			mm_byte_terms(which, w->row[0], w->row[j], w->m, v);
-			double far = mm_byte_distance_of(which, v, sel, n);
-			if (!(least[j] <= far))
-				fail_msg("%s: %.17g is no bound of %.17g", mm_metrics[which].name, least[j], far);
-			ratio += far > 0 ? least[j] / far / (2 * (double)w->k - 2) : 0;
-		}
-	}
-	const int16_t *none = NULL;
-	mm_sketch_scan(which, rough, p, &none, 1, sk[0], weight, 1, least);
-	assert_true(isinf(least[0]));
-	for (size_t j = 0; j < w->k; j++)
-		free(sk[j]);
-	return ratio;
-}
-
-static double bounds(const struct world *w, const struct mm_sketch_plan *p, enum mm_metric which)
-{
-	bounds_by(w, p, which, true);
-	return bounds_by(w, p, which, false);
-}
-
-/* Rows of world w at probe i become `masses` at `bytes`. */
-static void put_row(struct world *w, size_t j, size_t i, size_t n, const unsigned *bytes, const double *masses)
-{
-	memset(w->row[j] + i * MM_BYTE_STRIDE, 0, MM_BYTE_STRIDE * sizeof(float));
-	row_of(w->row[j] + i * MM_BYTE_STRIDE, n, bytes, masses);
-}
-
-static void test_sketch(void **state)
-{
-	(void)state;
-	struct mm_err err;
-	struct mm_sketch_plan p;
-	struct world w;
-	struct mm_rng r;
-	/* relatives and strangers: the bounds are sharp */
-	world_new(&w, 60, 64, 6, 0.3, 4);
-	MUST(mm_sketch_plan_init(&p, w.m, &err));
-	for (size_t j = 0; j < w.k; j++)
-		mm_sketch_plan_show(&p, w.row[j]);
-	mm_sketch_plan_done(&p);
-	for (int m = MM_METRIC_FISHER; m < MM_METRIC_COUNT; m++) {
-		double ratio = bounds(&w, &p, (enum mm_metric)m);
-		printf("%s: bounds are %.2f of the distances\n", mm_metrics[m].name, ratio);
-		assert_true(ratio > 0.65);
-	}
-	/* what the plan was not made for: few bytes, in all mixtures and magnitudes, near and far, in one probe or all
-	 */
-	mm_rng_init(&r, 5);
-	for (size_t j = 0; j < w.k; j++)
-		for (size_t i = 0; i < w.m; i++) {
-			unsigned bytes[4];
-			double mass[4], sum = 0;
-			for (size_t c = 0; c < 4; c++) {
-				bytes[c] = (unsigned)mm_rng_below(&r, 60) * 4 + (unsigned)c + (c == 3 ? 17 : 0);
-				sum += mass[c] = exp(-30 * mm_rng_double(&r));
-			}
-			for (size_t c = 0; c < 4; c++)
-				mass[c] /= sum;
-			if (j == 0 || i % (1 + j / 8) == 0)
-				put_row(&w, j, i, 4, bytes, mass);
-			else
-				memcpy(w.row[j] + i * MM_BYTE_STRIDE, w.row[0] + i * MM_BYTE_STRIDE,
-					MM_BYTE_STRIDE * sizeof(float));
-		}
-	for (int m = MM_METRIC_FISHER; m < MM_METRIC_COUNT; m++)
-		bounds(&w, &p, (enum mm_metric)m);
-	/* masses that move a little, between units of the plan and the ends of the scale */
-	for (size_t j = 0; j < w.k; j++)
-		for (size_t i = 0; i < w.m; i++) {
-			double d = (j ? 1e-9 : 0) * exp(20 * mm_rng_double(&r)), x = d < 0.5 ? d : 0.5;
-			put_row(&w, j, i, 2, (const unsigned[]){ (unsigned)i * 4, i % 2 ? 256 : (unsigned)i * 4 + 32 },
-				(const double[]){ 1 - x, x });
-		}
-	for (int m = MM_METRIC_FISHER; m < MM_METRIC_COUNT; m++)
-		bounds(&w, &p, (enum mm_metric)m);
-	mm_sketch_plan_fini(&p);
-	world_free(&w);
-}
-
 /* ---- intervals ---- */
 
 /* Terms are drawn from a skewed distribution of mean 1: how often does the 95 % interval hold what it should? */
@@ -550,8 +385,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_closed_forms), cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_transport), cmocka_unit_test(test_against_slow), cmocka_unit_test(test_bad_rows),
-		cmocka_unit_test(test_axioms), cmocka_unit_test(test_matrix), cmocka_unit_test(test_sketch),
-		cmocka_unit_test(test_coverage), cmocka_unit_test(test_nearer), cmocka_unit_test(test_heading),
-		cmocka_unit_test(test_spectrum), cmocka_unit_test(test_line) };
+		cmocka_unit_test(test_axioms), cmocka_unit_test(test_matrix), cmocka_unit_test(test_coverage),
+		cmocka_unit_test(test_nearer), cmocka_unit_test(test_heading), cmocka_unit_test(test_spectrum),
+		cmocka_unit_test(test_line) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
