@@ -120,13 +120,26 @@ static bool cased(const struct mm_buf *items)
 	return false;
 }
 
+/* \p{...} or \P{...} inside a class; p stands at the brace. */
+static int class_property(struct tok_onig *t, struct tok_onig_set *s, bool negated)
+{
+	struct tok_onig_set one = { 0 };
+	int rc = tok_onig_property(t, negated, &one.items, &negated);
+	if (!rc && t->folded && cased(&one.items))
+		rc = tok_onig_refuse(t, "a class with a property of letter case under option i");
+	tok_onig_freshen(&one.items, 0);
+	if (!rc && negated)
+		also(s, &one, true);
+	else if (!rc)
+		mm_buf_put(&s->items, one.items.data, one.items.len);
+	tok_onig_set_fini(&one);
+	return rc;
+}
+
 /* An escape inside a class. A single character goes to *cp and 1 is returned; a set goes to `s` and 0 is returned. */
 static int class_escape(struct tok_onig *t, struct tok_onig_set *s, uint32_t *cp)
 {
 	uint8_t c;
-	bool negated;
-	struct tok_onig_set one = { 0 };
-	int rc;
 	if (t->p >= t->end)
 		return tok_onig_refuse(t, "a backslash at the end");
 	c = *t->p;
@@ -174,16 +187,7 @@ static int class_escape(struct tok_onig *t, struct tok_onig_set *s, uint32_t *cp
 			*cp = c;
 			return 1;
 		}
-		rc = tok_onig_property(t, c == 'P', &one.items, &negated);
-		if (!rc && t->folded && cased(&one.items))
-			rc = tok_onig_refuse(t, "a class with a property of letter case under option i");
-		tok_onig_freshen(&one.items, 0);
-		if (!rc && negated)
-			also(s, &one, true);
-		else if (!rc)
-			mm_buf_put(&s->items, one.items.data, one.items.len);
-		tok_onig_set_fini(&one);
-		return rc;
+		return class_property(t, s, c == 'P');
 	default:
 		if (isdigit(c) || strchr("cCMRXKGkgN", c))
 			return tok_onig_refuse(t, "this escape in a class");
